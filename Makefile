@@ -1,0 +1,52 @@
+# `make run` and `make test` set up all that they need in .venv: Python 3.11 or later and a C compiler are enough.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONFIG ?= keyroute.toml
+# More words for the command that is run: `make run ARGS="--port 9000"`, `make test ARGS="-k twilio"`.
+ARGS ?=
+
+.PHONY: run test lint bench crash-test clean
+
+run: $(VENV)/installed data/secrets
+	@echo "When it serves, try in another terminal:"
+	@echo "  $(BIN)/keyroute sink          # prints the events as they are delivered"
+	@echo "  README.md, 'A first message'  # the curl lines that make some"
+	$(BIN)/keyroute serve --config $(CONFIG) $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint router/_core.pyx
+
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m pytest bench --benchmark-only $(ARGS)
+
+# The whole of it: 50 kills. `make test` does a few.
+crash-test: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/test_crash.py --kills 50 -s $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info router/_core.c router/_core.*.so
+
+$(VENV)/installed: pyproject.toml setup.py router/_core.pyx
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "keyroute needs Python 3.11 or later; name one with make PYTHON=…")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-%: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
+
+# The secrets of the example configuration: known to all, good for trying only.
+data/secrets:
+	umask 077 && mkdir -p $@
+	umask 077 && printf '0123456789abcdef0123456789abcdef' > $@/twilio-token
+	umask 077 && printf 'whsec_ZXhhbXBsZS1zZWNyZXQtZm9yLXRyeWluZy1vbmx5' > $@/webhook-secret
+	umask 077 && printf 'example-token-for-trying-only' > $@/api-token

@@ -1,0 +1,1 @@
+"""One file per carrier, all of one shape: options, verify, parse, answer."""

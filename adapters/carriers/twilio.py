@@ -1,0 +1,178 @@
+"""Twilio Programmable Messaging: SMS, MMS, WhatsApp and RCS arrive as one form, and the answer is TwiML."""
+
+import hashlib
+import hmac
+import html
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from adapters._signing import Algorithm, hmac_base64, matches
+from router._core import TooManyFieldsError, scan_form
+from router.errors import BadPayload, BadSignature, RequestError, RouterError, TooManyFields, WrongContentType
+from router.ports import Options, OptionsType, Secret
+from router.types import Answer, Channel, Decision, Inbound, Media, OptOutType, RawRequest
+
+#: Twilio sends some thirty; a form of more fields than this is not read.
+MAX_FIELDS = 1000
+
+_CHANNELS: Mapping[str, Channel] = {"whatsapp": "whatsapp", "rcs": "rcs"}
+_OPT_OUT_TYPES: Mapping[str, OptOutType] = {"STOP": "STOP", "START": "START", "HELP": "HELP"}
+_MEDIA_COUNT = re.compile(r"[0-9]{1,2}")
+_BODY_DIGEST = re.compile(rb"(?:^|&)bodySHA256=([0-9a-f]{64})(?:&|$)")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class TwilioOptions(Options):
+    """The keys of a Twilio account in the configuration file.
+
+    `auth_tokens` are the live tokens of the account, primary first. `shared_keys` are signing secrets by key id.
+    `retries` is true where the webhook URL at Twilio ends in `#rc=3&rp=all`: without it, Twilio does not offer a text
+    again after a 5xx.
+    """
+
+    auth_tokens: Annotated[tuple[Secret, ...], Field(min_length=1, strict=False)]
+    shared_keys: Mapping[str, Secret] = {}
+    retries: bool = False
+
+
+class Twilio:
+    """One Twilio account."""
+
+    Options: ClassVar[OptionsType] = TwilioOptions
+
+    def __init__(self, account: str, options: TwilioOptions, public_url: str) -> None:
+        self.account = account
+        self.retries = options.retries
+        self._tokens = [token.reveal().encode() for token in options.auth_tokens]
+        self._shared_keys = {key_id: key.reveal().encode() for key_id, key in options.shared_keys.items()}
+        self._urls = _signed_urls(public_url)
+
+    def verify(self, request: RawRequest) -> None:
+        """Raises `BadSignature` unless one of the account's keys signed the URL and, in a POST, the body."""
+        keys, algorithm = self._keys(request.headers.get("x-twilio-webhooks-signature-settings", ""))
+        given = request.headers.get("x-twilio-signature", "")
+        tail = (b"?" + request.query if request.query else b"") + _signed_parameters(request)
+        if not matches(given, (hmac_base64(key, url + tail, algorithm) for key in keys for url in self._urls)):
+            raise BadSignature("X-Twilio-Signature does not fit. Check auth_tokens and public_url of this account.")
+
+    def parse(self, request: RawRequest) -> Sequence[Inbound]:
+        """The one text in a verified request, or none: receipts, and messages without text, media and tap."""
+        fields = _fields(request)
+        if fields.get("MessageStatus", "received") != "received":
+            return []
+        message_id = fields.get("MessageSid") or fields.get("SmsSid")
+        channel, sender = _split_address(fields.get("From", ""))
+        _, recipient = _split_address(fields.get("To", ""))
+        if not (message_id and sender and recipient):
+            raise BadPayload("MessageSid, From or To is missing or blank. Send only Twilio's messaging webhooks here.")
+        media = _media(fields)
+        message = Inbound(
+            message_id,
+            sender,
+            recipient,
+            text=fields.get("Body", ""),
+            channel=channel or ("mms" if media else "sms"),
+            media=media,
+            opt_out_type=_OPT_OUT_TYPES.get(fields.get("OptOutType", "")),
+            payload=fields.get("ButtonPayload") or None,
+        )
+        return [message] if message.text or media or message.opt_out_type or message.payload else []
+
+    def answer(self, result: Sequence[Decision] | RouterError) -> Answer:
+        """TwiML with the replies, in their order; otherwise a status that Twilio shows in its debugger."""
+        if isinstance(result, BadSignature):
+            return Answer(result.status)
+        if isinstance(result, RequestError):
+            # Only a 4xx may carry plain text: on a 2xx Twilio sends it to the person.
+            return Answer(result.status, str(result).encode(), "text/plain")
+        if isinstance(result, RouterError):
+            return Answer(503, headers=(("retry-after", "1"),))
+        messages = "".join(f"<Message>{_escaped(item.reply)}</Message>" for item in result if item.reply)
+        twiml = f"<Response>{messages}</Response>" if messages else "<Response/>"
+        return Answer(200, twiml.encode(), "text/xml")
+
+    def _keys(self, settings: str) -> tuple[list[bytes], Algorithm]:
+        if not settings:
+            return self._tokens, "sha1"
+        parts = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+        key = self._shared_keys.get(parts.get("key", ""))
+        if key is None or parts.get("algorithm") != "HMAC_SHA256":
+            raise BadSignature("The request names a key or an algorithm that is unknown. Add the key to shared_keys.")
+        return [key], "sha256"
+
+
+def _signed_urls(public_url: str) -> list[bytes]:
+    """The URL as configured and with or without its port: which of them Twilio signs is not consistent."""
+    parts = urlsplit(public_url)
+    host, _, port = parts.netloc.rpartition(":")
+    other = host if port.isdecimal() else f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
+    return [public_url.encode(), parts._replace(netloc=other).geturl().encode()]
+
+
+def _signed_parameters(request: RawRequest) -> bytes:
+    """What is signed after the URL: every distinct pair of a form, sorted; of anything else nothing."""
+    if request.method == "GET":
+        return b""
+    digest = request.query and _BODY_DIGEST.search(request.query)
+    if digest and not _is_form(request):
+        if not hmac.compare_digest(hashlib.sha256(request.body).hexdigest().encode(), digest[1]):
+            raise BadSignature("bodySHA256 does not fit the body. The body was changed on its way.")
+        return b""
+    try:
+        pairs, fields = _scan(request.body)
+    except TooManyFieldsError:
+        raise BadSignature(f"The form has over {MAX_FIELDS} fields. Twilio sends some thirty.") from None
+    # Only a name that comes twice can come twice with the same value.
+    distinct = pairs if len(fields) == len(pairs) else set(pairs)
+    return "".join(chain.from_iterable(sorted(distinct))).encode()
+
+
+def _is_form(request: RawRequest) -> bool:
+    content_type = request.headers.get("content-type", "").partition(";")[0]
+    return content_type.strip().lower() == "application/x-www-form-urlencoded"
+
+
+# What `verify` has just read, `parse` reads next.
+@lru_cache(maxsize=1)
+def _scan(form: bytes) -> tuple[Sequence[tuple[str, str]], Mapping[str, str]]:
+    """The pairs of a form, and its fields by name."""
+    pairs = scan_form(form, MAX_FIELDS)
+    return pairs, dict(pairs)
+
+
+def _fields(request: RawRequest) -> Mapping[str, str]:
+    if request.method != "GET" and not _is_form(request):
+        raise WrongContentType("The body is not a form. Send application/x-www-form-urlencoded.")
+    try:
+        return _scan(request.query if request.method == "GET" else request.body)[1]
+    except TooManyFieldsError:
+        raise TooManyFields(f"The form has over {MAX_FIELDS} fields. Twilio sends some thirty.") from None
+
+
+def _split_address(address: str) -> tuple[Channel | None, str]:
+    prefix, _, rest = address.partition(":")
+    channel = _CHANNELS.get(prefix)
+    return (channel, rest) if channel else (None, address)
+
+
+def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:
+    count = fields.get("NumMedia") or "0"
+    if count == "0":
+        return ()
+    if not _MEDIA_COUNT.fullmatch(count):
+        raise BadPayload("NumMedia is not a count. Send only Twilio's messaging webhooks here.")
+    return tuple(
+        Media(url=fields.get(f"MediaUrl{index}") or None, content_type=fields.get(f"MediaContentType{index}") or None)
+        for index in range(int(count))
+    )
+
+
+def _escaped(text: str) -> str:
+    # A bare carriage return would be read as a line feed.
+    return html.escape(_NOT_XML.sub("", text), quote=False).replace("\r", "&#13;")

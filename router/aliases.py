@@ -1,0 +1,80 @@
+"""The worker that makes unknown people known to a platform: many at a time, each once, while their texts wait."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from router.errors import DeliveryError, StoreUnavailable
+from router.gate import Gate
+from router.ports import Http, Platform
+from router.store import LeaseLost
+
+_log = structlog.get_logger("router.aliases")
+
+Release = Callable[[str], None]
+GiveUp = Callable[[str, DeliveryError], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    sender: str
+    release: Release
+    give_up: GiveUp
+
+
+class AliasWorker:
+    """Creates aliases at one platform."""
+
+    def __init__(self, name: str, platform: Platform, http: Http, gate: Gate) -> None:
+        self._name = name
+        self._platform = platform
+        self._http = http
+        self._gate = gate
+        self._queue: asyncio.Queue[_Request] = asyncio.Queue()
+
+    def add(self, sender: str, release: Release, give_up: GiveUp) -> None:
+        """Asks for a person's alias; `release` is called when it exists, `give_up` if the platform refuses it."""
+        self._queue.put_nowait(_Request(sender, release, give_up))
+
+    async def run(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            batch = [await self._queue.get()]
+            while not self._queue.empty() and len(batch) < self._platform.alias_batch_size:
+                batch.append(self._queue.get_nowait())
+            await self._create(batch)
+
+    async def _create(self, batch: list[_Request]) -> None:
+        while True:
+            await self._gate.opened()
+            try:
+                await self._platform.ensure_aliases(self._http, [request.sender for request in batch])
+            except DeliveryError as error:
+                if error.retryable:
+                    _log.warning("alias creation will be retried", destination=self._name, reason=error.reason)
+                    self._gate.failed(error)
+                    continue
+                await self._refused(batch, error)
+                return
+            self._gate.succeeded()
+            for request in batch:
+                request.release(request.sender)
+            return
+
+    async def _refused(self, batch: list[_Request], error: DeliveryError) -> None:
+        """One person may spoil the request for all: halve it until that one stands alone."""
+        if len(batch) == 1:
+            _log.warning("alias refused", destination=self._name, reason=error.reason)
+            try:
+                await batch[0].give_up(batch[0].sender, error)
+            except LeaseLost:
+                _log.info("sender left to another worker", destination=self._name)
+            except StoreUnavailable:
+                self._queue.put_nowait(batch[0])
+                self._gate.failed(error)
+            return
+        middle = len(batch) // 2
+        await self._create(batch[:middle])
+        await self._create(batch[middle:])

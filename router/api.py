@@ -1,0 +1,103 @@
+"""`POST /v1/messages`: a neighbour service hands over a text and gets the decision; sending the reply is its part."""
+
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Annotated
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from router.errors import BadPayload, BadToken, RequestError, StoreUnavailable, WrongContentType
+from router.pipeline import Accepted, Pipeline
+from router.ports import Secret
+from router.routing import API_ACCOUNT
+from router.telemetry import Metrics
+from router.types import Answer, Channel, Inbound, Media, RawRequest
+
+_RETRY_AFTER = (("retry-after", "1"),)
+
+
+class _MediaBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    url: str | None = None
+    id: str | None = None
+    content_type: str | None = None
+
+
+class _MessageBody(BaseModel):
+    """`id` makes the text one: the same id again gets the same answer and has no second effect."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    id: Annotated[str, Field(min_length=1, max_length=256)]
+    sender: Annotated[str, Field(alias="from", min_length=1, max_length=64)]
+    to: Annotated[str, Field(min_length=1, max_length=64)]
+    text: Annotated[str, Field(max_length=100_000)] = ""
+    channel: Channel = "sms"
+    media: Annotated[list[_MediaBody], Field(max_length=20)] = []
+
+
+class MessagesApi:
+    """The endpoint without its HTTP."""
+
+    def __init__(self, pipeline: Pipeline, tokens: Callable[[], Iterable[Secret]], metrics: Metrics) -> None:
+        """`tokens` gives those that are configured now: a reload may change them."""
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._tokens = tokens
+
+    async def receive(self, request: RawRequest) -> Answer:
+        """Never raises a `RouterError`. Errors are JSON: `{"error": NAME, "message": …}`."""
+        try:
+            self._authenticate(request)
+            accepted = await self._accept(request)
+        except StoreUnavailable as error:
+            self._metrics.requests.labels(API_ACCOUNT, type(error).__name__).inc()
+            return _problem(503, error, _RETRY_AFTER)
+        except RequestError as error:
+            return self.refuse(request.account, error)
+        self._metrics.requests.labels(API_ACCOUNT, "accepted").inc()
+        body = orjson.dumps({"id": accepted.event_id, "decision": accepted.decision})
+        return Answer(200, body, "application/json")
+
+    def refuse(self, account: str, error: RequestError) -> Answer:
+        """The answer to a request that cannot be accepted."""
+        self._metrics.requests.labels(account, type(error).__name__).inc()
+        challenge = (("www-authenticate", "Bearer"),) if isinstance(error, BadToken) else ()
+        return _problem(error.status, error, challenge)
+
+    def _authenticate(self, request: RawRequest) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        # Digests are compared, so the time taken tells nothing about a token.
+        known = {sha256(secret.reveal().encode()).digest() for secret in self._tokens()}
+        if scheme.lower() != "bearer" or sha256(token.strip().encode()).digest() not in known:
+            raise BadToken("send the header `Authorization: Bearer TOKEN` with a token of [api] in the configuration.")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise WrongContentType("send the text as `Content-Type: application/json`.")
+
+    async def _accept(self, request: RawRequest) -> Accepted:
+        try:
+            body = _MessageBody.model_validate_json(request.body)
+            text = Inbound(
+                message_id=body.id,
+                sender=body.sender,
+                recipient=body.to,
+                text=body.text,
+                channel=body.channel,
+                media=tuple(Media(media.url, media.id, media.content_type) for media in body.media),
+            )
+            return (await self._pipeline.take(request, [text]))[0]
+        except ValidationError as error:
+            malformed = BadPayload("; ".join(_place(found["loc"]) + found["msg"] for found in error.errors()))
+        except BadPayload as error:
+            malformed = error
+        await self._pipeline.keep(request, str(malformed))
+        raise malformed
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(map(str, loc))}: " if loc else ""
+
+
+def _problem(status: int, error: Exception, headers: tuple[tuple[str, str], ...]) -> Answer:
+    body = orjson.dumps({"error": type(error).__name__, "message": str(error)})
+    return Answer(status, body, "application/json", headers)

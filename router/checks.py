@@ -1,0 +1,148 @@
+"""What no table of the configuration file can tell alone: whether the tables fit together."""
+
+import ipaddress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from router._core import fold
+from router.language import LANGUAGES
+from router.language import keywords as language_keywords
+from router.rules import CustomKeyword, KeywordSet, conflicts
+from router.settings import Destination, Keyword, Number, Program, Replies
+from router.toml_lines import Loc
+from router.wording import Complaint, dotted, suggestion
+
+#: Texts of a neighbour service carry this in place of an account's name.
+_RESERVED_ACCOUNT = "api"
+
+
+def account_names(accounts: Collection[str]) -> Iterator[Complaint]:
+    """No account may be taken for the neighbour service."""
+    if _RESERVED_ACCOUNT in accounts:
+        yield Complaint(("accounts", _RESERVED_ACCOUNT), "is a name that keyroute uses itself.", "Choose another name.")
+
+
+def programs_exist(programs: Collection[str]) -> Iterator[Complaint]:
+    """A file that lost its programs would be a reload that drops every text."""
+    if not programs:
+        yield Complaint(("programs",), "there is none, so no text leads anywhere.", "Add a table [programs.NAME].")
+
+
+def numbers(
+    entries: Sequence[tuple[Loc, object, Number | None]],
+    accounts: Collection[str],
+    programs: Mapping[str, Program | None],
+) -> Iterator[Complaint]:
+    """Each number leads from an account that exists to a program that exists, on each channel to one only."""
+    taken: dict[tuple[str, str, str], Loc] = {}
+    for at, written, number in entries:
+        # The names are checked as written: what is wrong with the rest of the entry does not hide them.
+        names = written if isinstance(written, dict) else {}
+        yield from _reference("account", names.get("account"), accounts, (*at, "account"))
+        yield from _reference("program", names.get("program"), programs, (*at, "program"))
+        if not number:
+            continue
+        if (number.type == "short_code") == number.number.startswith("+"):
+            remedy = 'Write type = "short_code" for a short code, "long_code" or "toll_free" for a number with +.'
+            yield Complaint((*at, "type"), "does not fit the number.", remedy)
+        if program := programs.get(number.program):
+            first = taken.setdefault((number.account, program.channel, number.number), at)
+            yield from _second_use(first, at)
+
+
+def _second_use(first: Loc, at: Loc) -> Iterator[Complaint]:
+    if first != at:
+        message = f"is the number of {dotted(first)} already, for the same account and channel."
+        remedy = "Remove one of the two entries: a text can lead to one program only."
+        yield Complaint((*at, "number"), message, remedy)
+
+
+def destination_exists(name: str, destinations: Collection[str], at: Loc) -> Iterator[Complaint]:
+    """A program sends to what is configured."""
+    yield from _reference("destination", name, destinations, at)
+
+
+def destination_url(destination: Destination, at: Loc) -> Iterator[Complaint]:
+    """Texts of people go in the clear, or to this network, only where the file says so."""
+    url = getattr(destination.options, "url", None)
+    if destination.allow_private or not isinstance(url, str):
+        return
+    consent = "set allow_private = true if the receiver is on this machine or in your own network"
+    if url.startswith("http://"):
+        yield Complaint((*at, "url"), "would send what people text unencrypted.", f"Write https://, or {consent}.")
+    elif _is_private(urlsplit(url).hostname or ""):
+        yield Complaint((*at, "url"), "leads into a private network.", f"Write a public address, or {consent}.")
+
+
+def languages(program: Program, at: Loc, replies: Collection[str]) -> Iterator[Complaint]:
+    """Every language is known, stands once, and is one that texts are given for."""
+    for position, language in enumerate(program.languages):
+        place = (*at, "languages", position)
+        if not _has_keywords(language):
+            yield Complaint(place, "is not a language with keywords.", f"Write one of: {', '.join(LANGUAGES)}.")
+        if language in program.languages[:position]:
+            yield Complaint(place, "stands twice.", "Remove it here.")
+    for language in replies:
+        yield from _known_language(language, program, (*at, "replies", language))
+
+
+def replies(program: Program, at: Loc, written: Mapping[str, Replies | None]) -> Iterator[Complaint]:
+    """The program's first language has every text that has to be said. `written`: None for a table with mistakes."""
+    first = program.languages[0]
+    if first in written and written[first] is None:
+        return
+    texts = program.reply_texts.get(first, {})
+    for kind in ("opt_in", "opt_out", "help", *(["prompt"] if program.opt_in == "double" else [])):
+        if kind not in texts:
+            place = (*at, "replies", first, kind)
+            remedy = f'Write {kind} = "…" below [{dotted(place[:-1])}]. {Replies.model_fields[kind].description}'
+            yield Complaint(place, "is missing.", remedy)
+
+
+def keywords(program: Program, at: Loc, found: Sequence[tuple[Loc, Keyword]]) -> Iterator[Complaint]:
+    """No keyword stands twice, means something else already, or has an answer that nobody gets."""
+    places: dict[str, Loc] = {}
+    for loc, keyword in found:
+        for position, word in enumerate(keyword.words):
+            place = (*loc, "words", position)
+            first = places.setdefault(fold(word), place)
+            if first != place:
+                message = f"is the same keyword as {dotted(first)}."
+                yield Complaint(place, message, "Remove one of them: case, accents and punctuation make no difference.")
+        if keyword.replies and keyword.intent != "custom":
+            remedy = 'Put the text into the replies of the program, or remove "intent".'
+            yield Complaint((*loc, "replies"), f"is never sent for the intent {keyword.intent}.", remedy)
+        for language in keyword.replies:
+            yield from _known_language(language, program, (*loc, "replies", language))
+    custom = tuple(
+        CustomKeyword(word, keyword.intent, keyword.replies) for _, keyword in found for word in keyword.words
+    )
+    known = tuple(filter(_has_keywords, program.languages))
+    for conflict in conflicts(KeywordSet(program.id, known, custom)):
+        yield Complaint(places[fold(conflict.keyword)], conflict.message, conflict.remedy)
+
+
+def _known_language(language: str, program: Program, at: Loc) -> Iterator[Complaint]:
+    if language not in program.languages:
+        remedy = "Add it to the program's languages, or remove these texts."
+        yield Complaint(at, "is not a language of the program.", remedy)
+
+
+def _has_keywords(language: str) -> bool:
+    try:
+        return bool(language_keywords(language))
+    except KeyError:
+        return False
+
+
+def _reference(kind: str, name: object, known: Collection[str], at: Loc) -> Iterator[Complaint]:
+    if isinstance(name, str) and name not in known:
+        remedy = suggestion(name, known, "Write one of these") if known else f"Add a table [{kind}s.NAME]."
+        yield Complaint(at, f"there is no {kind} of this name.", remedy)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,43 @@
+"""The `keyroute` command. Each subcommand stands in a file of its own, loaded when it is called."""
+
+import importlib
+import sys
+
+import click
+
+from router._version import VERSION
+from router.errors import ConfigurationError, RouterError
+
+#: The files of this folder that hold a command; the object in it is always called `command`.
+_COMMANDS = ("serve", "check", "match", "normalize", "lookup", "dead", "sink")
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"router.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=_Commands)
+@click.version_option(VERSION, prog_name="keyroute")
+def group() -> None:
+    """Routes the texts that people send to a brand: verified, understood, recorded, answered, handed on."""
+
+
+def main() -> None:
+    """The console script. Exit code 2: the command line or the configuration is wrong; 1: it could not be done."""
+    try:
+        group()
+    except ConfigurationError as error:
+        click.echo(error, err=True)
+        sys.exit(2)
+    except RouterError as error:
+        click.echo(f"keyroute: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)

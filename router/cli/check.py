@@ -1,0 +1,20 @@
+"""`keyroute check`: whether a configuration file can be used."""
+
+from pathlib import Path
+
+import click
+
+from router.config import load
+from router.routing import Routing
+
+
+@click.command("check")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def command(file: Path) -> None:
+    """Check the configuration FILE: exit code 0, or 2 with every error, its line and what to write instead."""
+    settings = load(file)
+    Routing(settings)
+    click.echo(
+        f"{file}: good. {len(settings.accounts)} account(s), {len(settings.numbers)} number(s), "
+        f"{len(settings.programs)} program(s), {len(settings.destinations)} destination(s)."
+    )

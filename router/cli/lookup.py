@@ -1,0 +1,48 @@
+"""`keyroute lookup`: what is known of a person."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import orjson
+
+from router._core import classify_address
+from router.cli.options import config_option
+from router.cli.store import opened
+from router.config import load
+from router.store import Consent, People
+
+
+@click.command("lookup")
+@click.argument("number")
+@config_option
+def command(number: str, config: Path) -> None:
+    """Show the consent and the aliases of the person with NUMBER, as JSON."""
+    kind, sender = classify_address(number)
+    if kind == "malformed":
+        raise click.BadParameter(f"{number!r} is no phone number. Write it as +14155550101.", param_hint="NUMBER")
+    asyncio.run(_show(sender, config))
+
+
+async def _show(sender: str, config: Path) -> None:
+    async with opened(load(config)) as store:
+        person = await People(store).get(sender)
+    found = {
+        "number": sender,
+        "known": person is not None,
+        "consent": {program: _described(consent) for program, consent in person.consent.items()} if person else {},
+        "aliases": person.aliases if person else (),
+    }
+    click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def _described(consent: Consent) -> dict[str, object]:
+    described: dict[str, object] = {"state": consent.state, "since": _time(consent.since)}
+    if consent.until is not None:
+        described |= {"until": _time(consent.until), "then": consent.then}
+    return described
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

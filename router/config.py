@@ -1,0 +1,239 @@
+"""The configuration file: read once, validated as a whole, refused with every problem found in one run."""
+
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from router import checks, registry
+from router.errors import ConfigurationError, Problem
+from router.ports import Options, Platform
+from router.settings import (
+    Account,
+    Api,
+    Destination,
+    Keyword,
+    Limits,
+    Number,
+    Program,
+    Replies,
+    Server,
+    Settings,
+    Store,
+    Table,
+    Worker,
+)
+from router.toml_lines import Loc, TomlLines
+from router.wording import Complaint, complaints, dotted, unknown_key
+
+__all__ = ["Account", "Destination", "Keyword", "Number", "Program", "Settings", "load"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+
+M = TypeVar("M", bound=BaseModel)
+Adapter = TypeVar("Adapter")
+
+
+def load(path: Path) -> Settings:
+    """The settings in the file. Raises `ConfigurationError` with all that is wrong with it."""
+    source, document = _parse(path)
+    reader = _Reader(path)
+    settings = reader.settings(document)
+    if settings is None or reader.found:
+        lines = TomlLines(source)
+        problems = [Problem(lines.line(c.loc), dotted(c.loc), c.message, c.remedy) for c in reader.found]
+        raise ConfigurationError(str(path), sorted(problems, key=lambda problem: (problem.line, problem.key)))
+    return settings
+
+
+def _parse(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        written = path.read_bytes()
+    except OSError as error:
+        problem = Problem(
+            0, "file", f"cannot be read ({error.strerror}).", "Check the path and the rights of the file."
+        )
+        raise ConfigurationError(str(path), [problem]) from None
+    try:
+        source = written.decode("utf-8-sig")
+        return source, tomllib.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(str(path), [_unparsable(written, error)]) from None
+
+
+def _unparsable(written: bytes, error: ValueError | RecursionError) -> Problem:
+    if isinstance(error, UnicodeDecodeError):
+        line = written.count(b"\n", 0, error.start) + 1
+        return Problem(line, "file", "is not UTF-8.", "Save the file in the encoding UTF-8.")
+    if isinstance(error, RecursionError):
+        return Problem(0, "file", "is nested too deeply.", "Take out the lists within lists.")
+    place = _SYNTAX_PLACE.search(str(error))
+    if not place:
+        return Problem(0, "file", "has a number too long to be read.", "Shorten that number, or write it in quotes.")
+    line = int(place[1]) if place[1] else max(len(written.splitlines()), 1)
+    what = str(error)[: place.start()]
+    remedy = "Check quotes, brackets and = on this line and the one above."
+    if what.startswith("Cannot"):
+        remedy = "The same key or table stands here a second time: remove one of them."
+    return Problem(line, "syntax", f"this is not TOML: {what}.", remedy)
+
+
+class _Reader:
+    """Turns tables into models, and goes on after each mistake so that one run finds them all."""
+
+    def __init__(self, path: Path) -> None:
+        self.found: list[Complaint] = []
+        self._path = path
+        self._context = {"folder": path.parent}
+
+    def settings(self, document: dict[str, Any]) -> Settings | None:
+        """None if any table of the file cannot be used."""
+        known = Settings.key_names()
+        self.found += [unknown_key((key,), known) for key in document if key not in known]
+        server = self._table(Server, document.get("server", {}), ("server",))
+        store = self._table(Store, document.get("store", {}), ("store",))
+        api = self._table(Api, document.get("api", {}), ("api",))
+        limits = self._table(Limits, document.get("limits", {}), ("limits",))
+        worker = self._table(Worker, document.get("worker", {}), ("worker",))
+        accounts = {
+            name: self._account(name, written, at, server or Server(), store or Store())
+            for name, written, at in self._named(document, "accounts")
+        }
+        listed = self._named(document, "destinations")
+        platforms = {
+            name: self._adapter(registry.platform, written.get("platform"), (*at, "platform"))
+            for name, written, at in listed
+        }
+        destinations = {name: self._destination(written, at, platforms[name]) for name, written, at in listed}
+        programs = {
+            name: self._program(name, written, at, platforms) for name, written, at in self._named(document, "programs")
+        }
+        numbers = self._list(Number, document.get("numbers", []), ("numbers",))
+        self.found += checks.account_names(accounts)
+        self.found += checks.programs_exist(programs)
+        self.found += checks.numbers(numbers, accounts, programs)
+        if self.found:
+            return None
+        tables = {"server": server, "store": store, "api": api, "limits": limits, "worker": worker}
+        named = {"accounts": accounts, "programs": programs, "destinations": destinations}
+        listed_numbers = tuple(number for _, _, number in numbers)
+        return Settings.model_validate({"path": self._path, **tables, **named, "numbers": listed_numbers})
+
+    def _account(self, name: str, written: dict[str, Any], at: Loc, server: Server, store: Store) -> Account | None:
+        adapter = self._adapter(registry.carrier, written.get("carrier"), (*at, "carrier"))
+        options = self._options(adapter.Options, written, at, Account) if adapter else None
+        defaults = {"public_url": f"{server.public_url}/in/{name}", "dedupe_hours": store.dedupe_hours}
+        # What is wrong with the other keys is said even if the options cannot be used.
+        account = self._table(Account, defaults | _own(Account, written), at, options=options or Options())
+        return account if options else None
+
+    def _destination(self, written: dict[str, Any], at: Loc, adapter: type[Platform] | None) -> Destination | None:
+        options = self._options(adapter.Options, written, at, Destination) if adapter else None
+        destination = self._table(Destination, _own(Destination, written), at, options=options or Options())
+        if destination and options:
+            self.found += checks.destination_url(destination, at)
+        return destination if options else None
+
+    def _program(
+        self, name: str, written: dict[str, Any], at: Loc, platforms: Mapping[str, type[Platform] | None]
+    ) -> Program | None:
+        replies = {
+            language: self._table(Replies, texts, loc)
+            for language, texts, loc in self._entries(written.get("replies", {}), (*at, "replies"))
+        }
+        listed = self._list(Keyword, written.get("keywords", []), (*at, "keywords"))
+        keywords = [(loc, keyword) for loc, _, keyword in listed if keyword]
+        destinations: dict[str, Options | None] = {}
+        for destination, options, loc in self._entries(written.get("destinations", {}), (*at, "destinations")):
+            self.found += checks.destination_exists(destination, platforms, loc)
+            if platform := platforms.get(destination):
+                destinations[destination] = self._table(platform.ProgramOptions, options, loc)
+        own = {key: value for key, value in written.items() if key not in ("replies", "keywords", "destinations")}
+        program = self._table(
+            Program,
+            own
+            | {
+                "replies": {language: texts for language, texts in replies.items() if texts},
+                "keywords": tuple(keyword for _, keyword in keywords),
+                "destinations": {name: options for name, options in destinations.items() if options},
+            },
+            at,
+            id=name,
+        )
+        if program:
+            self.found += checks.languages(program, at, replies)
+            self.found += checks.replies(program, at, replies)
+            self.found += checks.keywords(program, at, keywords)
+        return program
+
+    def _options(self, model: type[Options], written: dict[str, Any], at: Loc, table: type[Table]) -> Options | None:
+        """The adapter's part of a table that it shares with our own keys."""
+        rest = {key: value for key, value in written.items() if key not in table.key_names()}
+        return self._table(model, rest, at, known=(*table.key_names(), *model.model_fields))
+
+    def _table(
+        self, model: type[M], written: object, at: Loc, *, known: Collection[str] = (), **filled: object
+    ) -> M | None:
+        """`filled`: the fields that do not stand in the file. `known`: the keys to suggest, if not the model's."""
+        if not isinstance(written, dict):
+            self._not_a_table(at)
+            return None
+        for key in written.keys() & filled.keys():
+            self.found.append(unknown_key((*at, key), known or _names(model, filled)))
+        try:
+            return model.model_validate(written | filled, context=self._context)
+        except ValidationError as error:
+            self.found += complaints(error, model, at, known or _names(model, filled))
+            return None
+
+    def _list(self, model: type[M], written: object, at: Loc) -> list[tuple[Loc, Any, M | None]]:
+        """The tables of a list, each with its place, as written and as read."""
+        if not isinstance(written, list):
+            self.found.append(Complaint(at, "must be a list of tables.", f"Write [[{dotted(at)}]] above each of them."))
+            return []
+        places = [((*at, position), entry) for position, entry in enumerate(written)]
+        return [(place, entry, self._table(model, entry, place)) for place, entry in places]
+
+    def _named(self, document: dict[str, Any], section: str) -> list[tuple[str, dict[str, Any], Loc]]:
+        """The tables of a section that are named by us; a bad name does not keep a table from being checked."""
+        tables = []
+        for name, written, at in self._entries(document.get(section, {}), (section,)):
+            if not _NAME.fullmatch(name):
+                remedy = "Use 1 to 32 of a-z, 0-9, _ and -, the first a letter or a digit."
+                self.found.append(Complaint(at, "is not a name that can be used.", remedy))
+            if isinstance(written, dict):
+                tables.append((name, written, at))
+            else:
+                self._not_a_table(at)
+        return tables
+
+    def _entries(self, written: object, at: Loc) -> Iterable[tuple[str, Any, Loc]]:
+        if not isinstance(written, dict):
+            self._not_a_table(at)
+            return []
+        return [(key, value, (*at, key)) for key, value in written.items()]
+
+    def _not_a_table(self, at: Loc) -> None:
+        self.found.append(Complaint(at, "must be a table.", f"Write [{dotted(at)}] and its keys below."))
+
+    def _adapter(self, find: Callable[[str], type[Adapter]], name: object, at: Loc) -> type[Adapter] | None:
+        """None if it cannot be used; that a name is missing or no text is found with its table."""
+        if not isinstance(name, str):
+            return None
+        try:
+            return find(name)
+        except registry.AdapterError as error:
+            self.found.append(Complaint(at, error.message, error.remedy))
+            return None
+
+
+def _own(table: type[Table], written: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in written.items() if key in table.key_names()}
+
+
+def _names(model: type[BaseModel], filled: Collection[str]) -> list[str]:
+    return [name for name in model.model_fields if name not in filled]

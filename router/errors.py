@@ -1,0 +1,122 @@
+"""Every error that keyroute raises on purpose.
+
+RouterError
+├── ConfigurationError    the file cannot be used; carries every problem found
+├── RequestError          a request that gets an answer other than 2xx (`status`)
+│   ├── BadSignature      403  not from the carrier, or not for us
+│   ├── BadToken          401  the caller of our own API is not known
+│   ├── UnknownAccount    404  no account of that name
+│   ├── BadPayload        400  authentic, but unusable; kept as a dead letter
+│   ├── TooManyFields     400  a form with more fields than any carrier sends
+│   ├── BodyTooLarge      413
+│   └── WrongContentType  415
+├── StoreUnavailable      the store is away or too slow; nothing was acknowledged
+├── StoreMismatch         the store was set up differently from the configuration
+└── DeliveryError         a platform did not take what it was sent
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration file. `line` counts from 1; 0 means the file as a whole."""
+
+    line: int
+    key: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.key}: {self.message} {self.remedy}"
+
+
+class RouterError(Exception):
+    """The root of the tree."""
+
+
+class ConfigurationError(RouterError):
+    """A configuration file that cannot be used, with all of its problems at once."""
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        super().__init__(f"{path}: {len(self.problems)} problem(s)\n" + "\n".join(f"  {p}" for p in self.problems))
+
+
+class RequestError(RouterError):
+    """A request that cannot be accepted. `status` is the answer where the carrier leaves it open."""
+
+    status = 400
+
+
+class BadSignature(RequestError):
+    """The request does not prove that it comes from the carrier."""
+
+    status = 403
+
+
+class BadToken(RequestError):
+    """The caller of our own API gave no token, or one that is not configured."""
+
+    status = 401
+
+
+class UnknownAccount(RequestError):
+    """No account of that name is configured."""
+
+    status = 404
+
+
+class BadPayload(RequestError):
+    """The request is authentic and makes no sense; the text says which part and what was expected."""
+
+
+class TooManyFields(RequestError):
+    """A form with more fields than any carrier sends."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the configured limit."""
+
+    status = 413
+
+
+class WrongContentType(RequestError):
+    """The body is of a type that this address does not take."""
+
+    status = 415
+
+
+class StoreUnavailable(RouterError):
+    """The store is away, full or too slow. What was being written may or may not have been written."""
+
+
+class StoreMismatch(RouterError):
+    """The store was set up differently from what the configuration says."""
+
+
+class DeliveryError(RouterError):
+    """A platform did not take what it was sent.
+
+    `retryable` tells whether the same request can succeed later; `retry_after` is the pause that the platform asked
+    for, in seconds. `outcome_unknown` is set when the platform may have acted although no answer came.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        retryable: bool,
+        retry_after: float | None = None,
+        status: int | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.status = status
+        self.outcome_unknown = outcome_unknown

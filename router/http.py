@@ -1,0 +1,163 @@
+"""The outbound client, one per destination: pooled, bounded, and kept off private networks.
+
+aiohttp takes some 200 ms to import. Only this module does so, and a process that delivers nothing need not load it.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import ClientConnectorError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, TraceConfig
+from aiohttp.tracing import TraceRequestHeadersSentParams
+
+from router._version import VERSION
+from router.errors import DeliveryError
+from router.types import HttpResponse
+
+#: What is read of a response, in bytes.
+RESPONSE_LIMIT = 65536
+
+#: How long an idle connection is kept, in seconds: just under the minute after which common load balancers drop it.
+_KEEP_ALIVE = 55
+
+_AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str | int, ...]]
+
+# Addresses of IPv6 that stand for one of IPv4 in their last 32 bits; a translator on the way would unwrap them.
+_IPV4_IN_IPV6 = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))
+# `ipaddress` calls these global: protocol assignments (Oracle's metadata service) and Azure's host service.
+_LOCAL_IPV4 = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "168.63.129.16/32")))
+# Tunnels into IPv4, which would carry a request past every check below.
+_TUNNELS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32")))
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is on the internet: not loopback, private, link-local, metadata, multicast or reserved."""
+    ip = ipaddress.ip_address(address)
+    if ip.version == 6 and any(ip in network for network in _IPV4_IN_IPV6):
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+        return False
+    if ip.version == 4:
+        return not any(ip in network for network in _LOCAL_IPV4)
+    return not (ip.is_site_local or any(ip in network for network in _TUNNELS))
+
+
+class HttpClient:
+    """An `async with` client for the requests of one destination.
+
+    Follows no redirect, keeps no cookie, uses no proxy from the environment. `timeout_seconds` is for a whole request.
+    Unless `allow_private`, only https is spoken and only public addresses are connected to.
+    """
+
+    _session: ClientSession
+
+    def __init__(self, timeout_seconds: float, allow_private: bool) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._allow_private = allow_private
+
+    async def __aenter__(self) -> Self:
+        trace = TraceConfig()
+        trace.on_request_headers_sent.append(_note_sending)
+        self._session = ClientSession(
+            connector=TCPConnector(
+                keepalive_timeout=_KEEP_ALIVE,
+                socket_factory=None if self._allow_private else public_socket,
+            ),
+            timeout=ClientTimeout(total=self._timeout_seconds),
+            cookie_jar=DummyCookieJar(),
+            headers={"User-Agent": f"keyroute/{VERSION}", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            trace_configs=[trace],
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+
+    async def request(self, method: str, url: str, *, headers: dict[str, str], body: bytes) -> HttpResponse:
+        """Sends one request; any status is an answer, also when the body behind it breaks off.
+
+        No answer raises a retryable `DeliveryError`, with `outcome_unknown` once the request had begun to leave.
+        """
+        host = _host(url)
+        if not self._allow_private and not url.lower().startswith("https://"):
+            raise DeliveryError(
+                f"{host} would be sent people's texts unencrypted. Use an https url, or set allow_private = true.",
+                retryable=True,
+            )
+        progress = _Progress()
+        try:
+            async with self._session.request(
+                method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=progress
+            ) as response:
+                return HttpResponse(response.status, _joined(response), await _read(response))
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise DeliveryError(self._explain(error, host), retryable=True, outcome_unknown=progress.sending) from error
+
+    def _explain(self, error: Exception, host: str) -> str:
+        if isinstance(error, TimeoutError):
+            return (
+                f"{host} did not answer within {self._timeout_seconds:g} s. "
+                "See whether it is overloaded, or raise timeout_seconds."
+            )
+        if isinstance(error, ClientConnectorError):
+            if isinstance(error.os_error, _PrivateAddress):
+                return f"{host} is not at a public address. Use a public url, or set allow_private = true."
+            why = error.os_error.strerror or type(error.os_error).__name__
+            return f"No connection to {host} ({why}). Check the url and that the receiver is up."
+        if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
+            # UnicodeError: a label that DNS cannot carry.
+            return f"{host} is not the name or address of a server. Mend the url."
+        return f"{host} broke off without an answer ({type(error).__name__}). See its own log for why."
+
+
+def _host(url: str) -> str:
+    # Only the host is ever shown: a path or query may hold a token.
+    try:
+        return urlsplit(url).hostname or "The url"
+    except ValueError:
+        return "The url"
+
+
+@dataclass(slots=True)
+class _Progress:
+    sending: bool = False
+
+
+async def _note_sending(_: ClientSession, trace: SimpleNamespace, __: TraceRequestHeadersSentParams) -> None:
+    trace.trace_request_ctx.sending = True
+
+
+class _PrivateAddress(OSError):
+    pass
+
+
+def public_socket(address: _AddrInfo) -> socket.socket:
+    """A socket for an address about to be connected to: what is checked is that very address, however it was found."""
+    family, kind, protocol, _, place = address
+    if not is_public(str(place[0])):
+        raise _PrivateAddress
+    return socket.socket(family, kind, protocol)
+
+
+def _joined(response: aiohttp.ClientResponse) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in response.headers.items():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return headers
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    try:
+        while len(body) < RESPONSE_LIMIT and (chunk := await response.content.read(RESPONSE_LIMIT - len(body))):
+            body += chunk
+    except (aiohttp.ClientError, OSError):
+        # The status has told what became of the request; sending it again for the rest of the answer would do harm.
+        response.close()
+    return bytes(body)

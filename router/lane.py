@@ -1,0 +1,294 @@
+"""One shard's outbox on its way to one destination: in order, in batches, nothing skipped."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from router.aliases import AliasWorker
+from router.errors import DeliveryError, StoreUnavailable
+from router.gate import Gate
+from router.ports import Http, Platform
+from router.store import Entry, Lease, Outbox, Parked, People, Steps
+from router.telemetry import Metrics
+from router.types import Event
+
+_log = structlog.get_logger("router.lane")
+_Waiting = TypeVar("_Waiting", Entry, Parked)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A configured destination, ready to be delivered to. `give_up_after` is in seconds."""
+
+    name: str
+    platform: Platform
+    http: Http
+    gate: Gate
+    give_up_after: float
+
+
+class Held:
+    """A lease as long as it is held for sure: past `until` (monotonic seconds) nothing more is sent under it."""
+
+    def __init__(self, lease: Lease, until: float) -> None:
+        self.lease = lease
+        self.until = until
+
+
+class Lane:
+    """Delivers one shard's events to one destination, under a lease.
+
+    Texts of a person whom the platform does not know yet are parked; the person's later texts queue up behind them,
+    everybody else's go on.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        destination: Destination,
+        outbox: Outbox,
+        people: People,
+        aliases: AliasWorker | None,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._held = held
+        self._destination = destination
+        self._platform = destination.platform
+        self._outbox = outbox
+        self._people = people
+        self._aliases = aliases
+        self._metrics = metrics
+        self._clock = clock
+        self._monotonic = monotonic
+        self._news = asyncio.Event()
+        self._released: asyncio.Queue[str] = asyncio.Queue()
+        self._parked: set[str] = set()
+        #: Held while the store is told what became of parked texts and `_parked` is brought in line with it.
+        self._books = asyncio.Lock()
+        self._position = ""
+        self._ahead: set[str] = set()
+        self._stopping = False
+        self.in_flight = False
+
+    @property
+    def shard(self) -> int:
+        """The shard that is delivered."""
+        return self._held.lease.shard
+
+    def notify(self) -> None:
+        """The shard has new entries."""
+        self._news.set()
+
+    def release(self, sender: str) -> None:
+        """The sender's alias exists: its parked texts can go."""
+        self._released.put_nowait(sender)
+
+    async def run(self) -> None:
+        """Delivers until `stop`. Raises `LeaseLost`, `StoreUnavailable`."""
+        self._position, self._ahead = await self._outbox.position(self.shard, self._destination.name)
+        for sender in await self._outbox.parked(self.shard, self._destination.name):
+            self._wait_for_alias(sender)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                releasing = tasks.create_task(self._release_parked())
+                await self._follow()
+                releasing.cancel()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _follow(self) -> None:
+        """Works through the outbox, then waits for news of it."""
+        while not self._stopping:
+            self._news.clear()
+            entries = await self._outbox.read(self.shard, self._position, self._platform.batch_size)
+            if entries:
+                await self._settle(entries)
+            else:
+                await self._news.wait()
+
+    def stop(self) -> None:
+        """Ends `run` after the attempt that is under way."""
+        self._stopping = True
+        self._news.set()
+
+    async def _settle(self, entries: Sequence[Entry]) -> None:
+        """Sees to it that each entry is delivered, parked, passed over or given up on."""
+        fresh = [entry for entry in entries if entry.id not in self._ahead]
+        steps, parked, pending = await self._sort(fresh)
+        if parked or not pending:
+            self._advance(steps, entries, pending)
+            await self._record(steps, parked)
+        while pending and not self._stopping:
+            steps = Steps()
+            done = await self._deliver(self._batch(pending), steps)
+            if done:
+                settled = {entry.id for entry in done}
+                pending = [entry for entry in pending if entry.id not in settled]
+                self._advance(steps, entries, pending)
+                await self._record(steps, ())
+
+    def _advance(self, steps: Steps, entries: Sequence[Entry], pending: Sequence[Entry]) -> None:
+        """Moves the position to before the first open entry, and notes the settled ones beyond it."""
+        opened = {entry.id for entry in pending}
+        first_open = next((i for i, entry in enumerate(entries) if entry.id in opened), len(entries))
+        if first_open:
+            self._position = entries[first_open - 1].id
+        self._ahead = {entry.id for entry in entries[first_open:] if entry.id not in opened}
+        steps.position(self._position, sorted(self._ahead))
+
+    async def _sort(self, entries: Sequence[Entry]) -> tuple[Steps, list[str], list[Entry]]:
+        """What to park (as steps, with its senders) and what to deliver; the rest is not for this platform."""
+        wanted = [
+            entry for entry in entries if self._destination.name in entry.destinations and self._wanted(entry.event)
+        ]
+        unknown = await self._unknown(wanted)
+        steps, parked, pending = Steps(), [], []
+        for entry in wanted:
+            sender = entry.event.message.sender
+            if sender in self._parked or sender in unknown:
+                steps.park(sender, entry)
+                parked.append(sender)
+            else:
+                pending.append(entry)
+        return steps, parked, pending
+
+    def _wanted(self, event: Event) -> bool:
+        wanted = self._platform.wants(event)
+        if not wanted:
+            self._metrics.deliveries.labels(self._destination.name, "ignored").inc()
+        return wanted
+
+    async def _unknown(self, entries: Sequence[Entry]) -> set[str]:
+        """The senders whose alias did not exist when they wrote, and does not now."""
+        if not self._platform.needs_alias:
+            return set()
+        senders = {
+            entry.event.message.sender for entry in entries if self._destination.name not in entry.known
+        } - self._parked
+        return senders - await self._people.known(self._destination.name, sorted(senders)) if senders else senders
+
+    async def _record(self, steps: Steps, parked: Sequence[str]) -> None:
+        async with self._books:
+            await self._outbox.settle(self._held.lease, self._destination.name, steps)
+            for sender in parked:
+                self._wait_for_alias(sender)
+
+    def _wait_for_alias(self, sender: str) -> None:
+        # Also called for a sender that was let go while its next text was on the way here.
+        if sender not in self._parked:
+            self._parked.add(sender)
+            if self._aliases:
+                self._aliases.add(sender, self.release, self._give_up_on)
+
+    def _batch(self, pending: Sequence[_Waiting]) -> list[_Waiting]:
+        if not self._platform.one_per_sender:
+            return list(pending[: self._platform.batch_size])
+        first = {entry.event.message.sender: entry for entry in reversed(pending)}
+        return list(reversed(first.values()))[: self._platform.batch_size]
+
+    async def _deliver(self, batch: Sequence[_Waiting], steps: Steps) -> list[_Waiting]:
+        """One attempt. The entries that are settled by it: taken, or given up on (which `steps` records)."""
+        await self._destination.gate.opened()
+        if self._monotonic() >= self._held.until:
+            raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
+        events = [entry.event for entry in batch]
+        self.in_flight = True
+        try:
+            results = await self._platform.deliver(self._destination.http, events)
+        except DeliveryError as error:
+            results = [error] * len(batch)
+        finally:
+            self.in_flight = False
+        done: list[_Waiting] = []
+        for entry, event, result in zip(batch, events, results, strict=True):
+            if result is None:
+                self._taken(event, known=isinstance(entry, Entry))
+            elif self._given_up(event, result):
+                steps.dead(result.reason, self._clock(), self._destination.name, entry)
+            else:
+                continue
+            done.append(entry)
+        self._note([error for error in results if error is not None], taken=len(done))
+        return done
+
+    def _taken(self, event: Event, *, known: bool) -> None:
+        name = self._destination.name
+        self._metrics.deliveries.labels(name, "delivered").inc()
+        number = "known" if known else "unknown"
+        self._metrics.delivery_seconds.labels(name, number).observe(max(0.0, self._clock() - event.at))
+
+    def _given_up(self, event: Event, error: DeliveryError) -> bool:
+        if error.retryable and self._clock() - event.at < self._destination.give_up_after:
+            return False
+        self._metrics.deliveries.labels(self._destination.name, "dead").inc()
+        _log.warning("event given up", destination=self._destination.name, event_id=event.id, reason=error.reason)
+        return True
+
+    def _note(self, errors: Sequence[DeliveryError], taken: int) -> None:
+        """Lets the gate know how the attempt went."""
+        if taken:
+            self._destination.gate.succeeded()
+        retried = [error for error in errors if error.retryable]
+        if not retried:
+            return
+        name = self._destination.name
+        self._metrics.deliveries.labels(name, "retried").inc(len(retried))
+        self._metrics.unknown_outcomes.labels(name).inc(sum(error.outcome_unknown for error in retried))
+        self._destination.gate.failed(max(retried, key=lambda error: error.retry_after or 0.0))
+        _log.warning("delivery will be retried", destination=name, shard=self.shard, reason=retried[0].reason)
+
+    async def _release_parked(self) -> None:
+        """Delivers the texts of senders whose alias exists by now, several senders at a time."""
+        while not self._stopping:
+            senders = [await self._released.get()]
+            while not self._released.empty() and len(senders) < self._platform.batch_size:
+                senders.append(self._released.get_nowait())
+            await self._deliver_parked(dict.fromkeys(senders))
+
+    async def _deliver_parked(self, senders: dict[str, None]) -> None:
+        steps = Steps()
+        for sender in senders:
+            steps.known(sender)
+        await self._outbox.settle(self._held.lease, self._destination.name, steps)
+        while senders and not self._stopping:
+            heads = await asyncio.gather(*(self._head(sender) for sender in senders))
+            batch = [head for head in heads if head]
+            steps = Steps()
+            done = {entry.event.message.sender for entry in await self._deliver(batch, steps)} if batch else set()
+            gone = [sender for sender, head in zip(senders, heads, strict=True) if head is None]
+            await self._unpark(senders, steps, [*((sender, 1) for sender in done), *((sender, 0) for sender in gone)])
+
+    async def _head(self, sender: str) -> Parked | None:
+        entries = await self._outbox.parked_entries(self.shard, self._destination.name, sender, 1)
+        return entries[0] if entries else None
+
+    async def _unpark(self, senders: dict[str, None], steps: Steps, settled: Sequence[tuple[str, int]]) -> None:
+        """Takes settled texts off the parked ones; a sender with none left is parked no more."""
+        for sender, count in settled:
+            steps.unpark(sender, count)
+        if not steps.arguments:
+            return
+        async with self._books:
+            left = await self._outbox.settle(self._held.lease, self._destination.name, steps)
+            for (sender, _), count in zip(settled, left, strict=True):
+                if not count:
+                    self._parked.discard(sender)
+                    del senders[sender]
+
+    async def _give_up_on(self, sender: str, error: DeliveryError) -> None:
+        """The platform refuses the sender's alias for good: so it would all of the sender's texts."""
+        while entries := await self._outbox.parked_entries(self.shard, self._destination.name, sender, 100):
+            steps = Steps()
+            for entry in entries:
+                steps.dead(error.reason, self._clock(), self._destination.name, entry)
+            steps.unpark(sender, len(entries))
+            async with self._books:
+                left = await self._outbox.settle(self._held.lease, self._destination.name, steps)
+                if not left[0]:
+                    self._parked.discard(sender)
+            self._metrics.deliveries.labels(self._destination.name, "dead").inc(len(entries))

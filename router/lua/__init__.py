@@ -1,0 +1,1 @@
+"""The scripts that the store runs, one atomic step each."""

@@ -1,0 +1,19 @@
+-- Takes or renews a shard's lease. One worker holds a shard at a time; whoever takes it gets a number higher than
+-- every holder before, and what is written under an older number is refused (settle.lua).
+--
+-- KEYS[1]  the lease   KEYS[2]  the counter of leases given
+-- ARGV     owner, how long the lease lasts in ms
+-- Returns the fencing token, or 0 if somebody else holds the lease.
+
+local holder = redis.call('GET', KEYS[1])
+if holder then
+  local owner, token = string.match(holder, '^(.*):(%d+)$')
+  if owner ~= ARGV[1] then
+    return 0
+  end
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  return tonumber(token)
+end
+local token = redis.call('INCR', KEYS[2])
+redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])
+return token

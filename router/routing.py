@@ -1,0 +1,137 @@
+"""The configuration made ready for texts: which number leads to which program, its keywords, its rows, its carrier.
+
+Built whole from a `Settings`, never edited; a reload builds another one and swaps it in.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from router import registry
+from router.config import Number, Program, Settings
+from router.decide import Policy, decide
+from router.ports import Carrier
+from router.rules import CustomKeyword, KeywordSet, Match, RuleBook
+from router.types import Channel, Inbound, OptOutType, Row
+
+#: The name that texts of a neighbour service have in place of a carrier account's.
+API_ACCOUNT = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a text is treated by. `keywords` names its set of keywords, `consent` the field that holds its consent."""
+
+    policy: Policy
+    keywords: str
+    consent: str
+    destinations: tuple[str, ...]
+    need_alias: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A carrier account: its adapter, and what becomes of a text to a number that no program has."""
+
+    name: str
+    carrier: Carrier
+    dedupe_seconds: int
+
+
+class Routing:
+    """Answers, for each text, where it belongs and what follows."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.accounts = {
+            name: Account(
+                name=name,
+                carrier=registry.carrier(account.carrier)(name, account.options, account.public_url),
+                dedupe_seconds=account.dedupe_hours * 3600,
+            )
+            for name, account in settings.accounts.items()
+        }
+        self.api_dedupe_seconds = settings.store.dedupe_hours * 3600
+        self._aliased = {
+            name for name, found in settings.destinations.items() if registry.platform(found.platform).needs_alias
+        }
+        self._numbers: dict[tuple[str, str, str], tuple[str, Route]] = {}
+        for number in settings.numbers:
+            route = self._route(settings.programs[number.program], number)
+            for account in (number.account, API_ACCOUNT):
+                key = (account, settings.programs[number.program].channel, number.number)
+                self._numbers.setdefault(key, (number.account, route))
+        accounts = {name: [n.program for n in settings.numbers if n.account == name] for name in settings.accounts}
+        accounts[API_ACCOUNT] = list(settings.programs)
+        self._unrouted = {
+            name: self._unrouted_route(name, [settings.programs[program] for program in dict.fromkeys(programs)])
+            for name, programs in accounts.items()
+        }
+        self._rules = RuleBook(_keyword_sets(settings, self._unrouted.values()))
+        self._rows: dict[tuple[int, str | None, OptOutType | None, bool, bool], tuple[Row, ...]] = {}
+
+    def find(self, account: str, channel: Channel, number: str) -> tuple[str, Route]:
+        """The account whose consent is meant, and the route; for a number without a program the account's own."""
+        family = "whatsapp" if channel == "whatsapp" else "sms"
+        return self._numbers.get((account, family, number)) or (account, self._unrouted[account])
+
+    def match(self, route: Route, text: Inbound) -> Match:
+        """What the text, or else what stands behind the tapped button, means on this route."""
+        match = self._rules.find(route.keywords, text.text)
+        if match.rule is None and text.payload:
+            return self._rules.find(route.keywords, text.payload)
+        return match
+
+    def rows(
+        self, route: Route, match: Match, hint: OptOutType | None, *, person: bool, answer: bool
+    ) -> tuple[Row, ...]:
+        """The rows of `decide`, made once for all texts that differ in nothing that counts."""
+        if match.argument is not None:
+            return decide(route.policy, match, hint, person=person, answer=answer)
+        key = (id(route), match.rule.name if match.rule else None, hint, person, answer)
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = self._rows[key] = decide(route.policy, match, hint, person=person, answer=answer)
+        return rows
+
+    def _route(self, program: Program, number: Number) -> Route:
+        policy = Policy(
+            program=program.id,
+            opt_in=program.opt_in,
+            confirm_within_days=program.confirm_within_days,
+            languages=tuple(program.languages),
+            replies=program.reply_texts,
+            carrier_answers=frozenset(number.carrier_answers),
+        )
+        return self._with_destinations(policy, program.id, program.id, [program])
+
+    def _unrouted_route(self, account: str, programs: list[Program]) -> Route:
+        languages = tuple(dict.fromkeys(language for program in programs for language in program.languages))
+        policy = Policy(
+            program=None,
+            opt_in="single",
+            confirm_within_days=0,
+            languages=languages or ("en",),
+            replies={},
+            carrier_answers=frozenset(),
+        )
+        return self._with_destinations(policy, f"@{account}", f"@{account}", programs)
+
+    def _with_destinations(self, policy: Policy, keywords: str, consent: str, programs: list[Program]) -> Route:
+        destinations = tuple(dict.fromkeys(name for program in programs for name in program.destinations))
+        need_alias = tuple(name for name in destinations if name in self._aliased)
+        return Route(policy, keywords, consent, destinations, need_alias)
+
+
+def _keyword_sets(settings: Settings, unrouted: Iterable[Route]) -> list[KeywordSet]:
+    programs = [
+        KeywordSet(
+            program.id,
+            tuple(program.languages),
+            tuple(
+                CustomKeyword(text=word, intent=keyword.intent, replies=keyword.replies)
+                for keyword in program.keywords
+                for word in keyword.words
+            ),
+        )
+        for program in settings.programs.values()
+    ]
+    return programs + [KeywordSet(route.keywords, route.policy.languages, ()) for route in unrouted]

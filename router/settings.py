@@ -1,0 +1,281 @@
+"""The configuration as the product sees it: frozen, typed, every default filled in. `router.config` reads it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from router._core import classify_address, fold
+from router.consent import OptInMode, ReplyKind
+from router.ports import Options, Secret
+from router.types import NumberType
+
+_SHORTEST_TOKEN = 16
+
+
+def _error(kind: str, message: str, remedy: str) -> PydanticCustomError:
+    # The texts go in as values: a brace in them is not a placeholder.
+    return PydanticCustomError(kind, "{message}", {"message": message, "remedy": remedy})
+
+
+def _path(written: object, info: ValidationInfo) -> Path:
+    if not isinstance(written, str | Path) or not str(written).strip():
+        raise _error("path_shape", "must be a path.", 'Write it in quotes, such as "data".')
+    return Path((info.context or {}).get("folder", "."), written)
+
+
+def _http_url(written: str) -> str:
+    try:
+        parts = urlsplit(written)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    bare = written.isprintable() and not set(written) & set(" ?#@")
+    if not usable or not bare:
+        remedy = 'Write it like "https://sms.example.com/keyroute", without user, query or blanks.'
+        raise _error("url_shape", "is not a web address.", remedy)
+    return written
+
+
+def _store_url(written: str) -> str:
+    remedy = 'Write "embedded", "redis://HOST:PORT/0", "rediss://HOST:PORT/0" or "unix:///PATH".'
+    try:
+        parts = urlsplit(written)
+        has_password = parts.password is not None or "password" in parse_qs(parts.query)
+        over_network = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise _error("url_shape", "is not an address of a store.", remedy) from None
+    if has_password:
+        remedy = 'Take it out of the URL and write password = "env:NAME" or "file:PATH" below it.'
+        raise _error("secret_inline", "a password cannot stand in the URL.", remedy)
+    if not (written == "embedded" or over_network or (written.startswith("unix:///") and len(parts.path) > 1)):
+        raise _error("url_shape", "is not an address of a store.", remedy)
+    return written
+
+
+def _token(secret: Secret) -> Secret:
+    if len(secret.reveal()) < _SHORTEST_TOKEN:
+        remedy = (
+            f"Put a random one of {_SHORTEST_TOKEN} characters or more there, such as `openssl rand -hex 24` prints."
+        )
+        raise _error("secret_short", "the token is too short to be safe.", remedy)
+    return secret
+
+
+def _number(written: str) -> str:
+    kind, address = classify_address(written)
+    if kind in ("phone", "short_code"):
+        if address == written:
+            return written
+        doubt = "" if "+" in written else " if its country code is there, else put that in front"
+        raise _error("number_form", "is not written in E.164.", f'Write "{address}"{doubt}.')
+    if kind == "name":
+        remedy = "Remove this entry: only numbers that people can text to belong here."
+        raise _error("number_form", "is an alphanumeric sender, which no text can be sent to.", remedy)
+    remedy = 'Write it in E.164, such as "+14155550199", or as a short code of 3 to 6 digits, such as "20202".'
+    raise _error("number_form", "is neither a phone number nor a short code.", remedy)
+
+
+def _text(written: str) -> str:
+    if not written.strip():
+        raise _error("blank", "is blank.", "Write the text that people get, or remove the key.")
+    return written
+
+
+def _word(written: str) -> str:
+    if not fold(written):
+        raise _error("blank", "has nothing in it that a person could text.", "Write a word, or remove it.")
+    return written
+
+
+Count = Annotated[int, Field(ge=1)]
+Url = Annotated[str, AfterValidator(_http_url)]
+#: A path; a relative one counts from the folder of the configuration file.
+Location = Annotated[Path, BeforeValidator(_path)]
+Text = Annotated[str, AfterValidator(_text), Field(max_length=1600)]
+Word = Annotated[str, AfterValidator(_word), Field(max_length=160)]
+# A list in the file is a tuple here; only that is converted, what it holds stays strict.
+AsTuple = Field(strict=False)
+
+
+class Table(BaseModel):
+    """A table of the file. Unknown keys are errors; values are never coerced."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True, validate_default=True
+    )
+    #: Fields that do not stand in the table: the reader fills them in.
+    filled: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def key_names(cls) -> list[str]:
+        """The keys that may stand in the table."""
+        return [name for name in cls.model_fields if name not in cls.filled]
+
+
+class Server(Table):
+    """Where keyroute listens."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; `0.0.0.0` for all.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
+    uds: Location | None = Field(None, description="Unix socket to listen on; `host` and `port` then do not count.")
+    public_url: Annotated[Url, AfterValidator(lambda url: url.rstrip("/"))] = Field(
+        "http://127.0.0.1:8080", description="How carriers reach this server; their URLs are this + `/in/ACCOUNT`."
+    )
+    max_body_bytes: Count = Field(3_145_728, description="Largest request body; a larger one gets 413.")
+    max_form_fields: Count = Field(1000, description="Most fields of a form; one with more gets 400.")
+
+
+class Store(Table):
+    """Where consent, the outbox and the dedupe window are kept."""
+
+    url: Annotated[str, AfterValidator(_store_url)] = Field(
+        "embedded", description="`embedded`, or a Redis or Valkey server: `redis://`, `rediss://` or `unix://`."
+    )
+    password: Secret | None = Field(None, description="Password of that server.")
+    data: Location = Field(Path("data"), description="Folder of the embedded store and the spill file.")
+    prefix: str = Field(
+        "keyroute", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Start of every key name in the store."
+    )
+    shards: int = Field(8, ge=1, le=1024, description="Parts that work is split into; fixed once a store is in use.")
+    durability: Literal["fsync", "memory"] = Field(
+        "fsync", description="What a text is acknowledged on: the store's disk, or its memory."
+    )
+    timeout_seconds: float = Field(2.0, gt=0, le=60, description="How long the store may take to answer.")
+    dedupe_hours: int = Field(24, ge=1, le=720, description="How long a repeated message id is recognised.")
+    refused_kept: int = Field(10_000, ge=0, description="How many refused requests are kept as dead letters.")
+    spill_max_bytes: Count = Field(268_435_456, description="Most that the spill file may take on disk.")
+
+
+class Api(Table):
+    """Who may call our own addresses."""
+
+    tokens: Annotated[tuple[Annotated[Secret, AfterValidator(_token)], ...], AsTuple] = Field(
+        (), description="Bearer tokens of `POST /v1/messages`, 16 characters or more each; none closes it."
+    )
+
+
+class Limits(Table):
+    """What stops loops."""
+
+    replies_per_hour: Count = Field(20, description="Most replies to one sender from one number in an hour.")
+
+
+class Worker(Table):
+    """How deliveries are shared among processes."""
+
+    lease_seconds: float = Field(
+        3.0, ge=0.5, le=60, description="How long a shard of a worker that died stays with it."
+    )
+
+
+class Account(Table):
+    """A carrier account."""
+
+    filled: ClassVar[frozenset[str]] = frozenset({"options"})
+
+    carrier: str = Field(examples=["twilio"], description="Name of the carrier adapter.")
+    public_url: Url = Field(description="The URL given to the carrier, if not `server.public_url` + `/in/ACCOUNT`.")
+    dedupe_hours: int = Field(ge=1, le=720, description="`store.dedupe_hours` for this account.")
+    options: Options
+
+
+class Number(Table):
+    """A number that people text to."""
+
+    number: Annotated[str, AfterValidator(_number)] = Field(
+        examples=["+14155550199"], description="E.164 with `+`, or a short code of 3 to 6 digits."
+    )
+    account: str = Field(examples=["twilio"], description="The account that its texts come from.")
+    type: NumberType = Field(examples=["long_code"], description="What kind of number it is.")
+    program: str = Field(examples=["alerts"], description="The program that its texts belong to.")
+    carrier_answers: Annotated[tuple[Literal["opt_out", "opt_in", "help"], ...], AsTuple] = Field(
+        (), description="What the carrier itself answers here: keyroute records it and stays silent."
+    )
+
+
+class Replies(Table):
+    """What a program answers in one language."""
+
+    opt_in: Text | None = Field(None, description="Welcome, when somebody has subscribed.")
+    prompt: Text | None = Field(None, description="Question of a double opt-in.")
+    opt_out: Text | None = Field(None, description="The one confirmation of an opt-out.")
+    help: Text | None = Field(None, description="Answer to HELP.")
+    none: Text | None = Field(None, description="Answer to what matched nothing; silence if not set.")
+
+
+class Keyword(Table):
+    """A program's own keyword."""
+
+    words: Annotated[tuple[Word, ...], AsTuple] = Field(
+        min_length=1, examples=[["COUPONS", "COUPON"]], description="The keyword and its other spellings."
+    )
+    intent: Literal["custom", "opt_in", "opt_out", "help", "confirm"] = Field("custom", description="What it means.")
+    replies: Mapping[str, Text] = Field({}, description="Answer by language, for the intent `custom`.")
+
+
+class Program(Table):
+    """One purpose with one consent state per person. `destinations`: name → what the program tells that platform."""
+
+    filled: ClassVar[frozenset[str]] = frozenset({"id"})
+
+    id: str
+    name: str = Field(min_length=1, examples=["Weekly deals"], description="What platforms call the program.")
+    channel: Literal["sms", "whatsapp"] = Field("sms", description="`sms` takes MMS and RCS too.")
+    languages: Annotated[tuple[str, ...], AsTuple] = Field(
+        ("en",), min_length=1, description="Languages of its people; the first answers where a language has no text."
+    )
+    opt_in: OptInMode = Field("single", description="Whether START subscribes, or asks for a YES first.")
+    confirm_within_days: int = Field(30, ge=1, le=365, description="How long that YES may take.")
+    replies: Mapping[str, Replies] = Field({}, description="Texts by language; see below.")
+    keywords: tuple[Keyword, ...] = Field((), description="Keywords of its own; see below.")
+    destinations: Mapping[str, Options] = Field({}, description="Where its events go; see below.")
+
+    @property
+    def reply_texts(self) -> dict[str, dict[ReplyKind, str]]:
+        """language → kind of reply → text, of those that are set."""
+        kinds: tuple[ReplyKind, ...] = ("opt_in", "prompt", "opt_out", "help", "none")
+        return {
+            language: {kind: text for kind in kinds if (text := getattr(replies, kind)) is not None}
+            for language, replies in self.replies.items()
+        }
+
+
+class Destination(Table):
+    """A platform that events are delivered to."""
+
+    filled: ClassVar[frozenset[str]] = frozenset({"options"})
+
+    platform: str = Field(examples=["webhook"], description="Name of the platform adapter.")
+    timeout_seconds: float = Field(10, gt=0, le=300, description="How long one request may take.")
+    allow_private: bool = Field(False, description="Allows `http://`, this machine and private networks.")
+    give_up_after_hours: float = Field(72, gt=0, le=720, description="When a failing delivery becomes a dead letter.")
+    options: Options
+
+
+class Settings(Table):
+    """The whole file at `path`. Accounts, programs and destinations by their names."""
+
+    filled: ClassVar[frozenset[str]] = frozenset({"path"})
+
+    path: Path
+    server: Server
+    store: Store
+    api: Api
+    limits: Limits
+    worker: Worker
+    accounts: Mapping[str, Account]
+    numbers: tuple[Number, ...]
+    programs: Mapping[str, Program]
+    destinations: Mapping[str, Destination]
+
+    def program_options(self, destination: str) -> dict[str, tuple[str, Any]]:
+        """program id → (program name, its `ProgramOptions`), for the programs that send to the destination."""
+        return {
+            program.id: (program.name, program.destinations[destination])
+            for program in self.programs.values()
+            if destination in program.destinations
+        }

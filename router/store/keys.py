@@ -1,0 +1,57 @@
+"""The name of every key, made here alone. All keys of a sender carry its shard's hash tag: one slot of a cluster."""
+
+from zlib import crc32
+
+
+class Keys:
+    """Key names under one prefix, for a fixed number of shards."""
+
+    def __init__(self, prefix: str, shards: int) -> None:
+        self.meta = f"{prefix}:meta"
+        self.workers = f"{prefix}:workers"
+        self.shards = shards
+        self._tags = tuple(f"{prefix}:{{{shard}}}:" for shard in range(shards))
+
+    def shard_of(self, sender: str) -> int:
+        """The shard that all of a sender's keys and events belong to."""
+        return crc32(sender.encode("utf-8", "surrogatepass")) % self.shards
+
+    def person(self, sender: str) -> str:
+        """Hash: `consent:PROGRAM`, `consent:@ACCOUNT` (states), `alias:DESTINATION`, `replies` (loop guard)."""
+        return f"{self._tags[self.shard_of(sender)]}person:{sender}"
+
+    def outbox(self, shard: int) -> str:
+        """Stream: what has been decided and must be delivered, in the order of acceptance."""
+        return f"{self._tags[shard]}outbox"
+
+    def refused(self, shard: int) -> str:
+        """Stream, capped: authentic requests and texts that nobody could be told of."""
+        return f"{self._tags[shard]}refused"
+
+    def dead(self, shard: int) -> str:
+        """Stream: deliveries given up on."""
+        return f"{self._tags[shard]}dead"
+
+    def lease(self, shard: int) -> str:
+        """String: `owner:token` of the worker that holds the shard."""
+        return f"{self._tags[shard]}lease"
+
+    def fence(self, shard: int) -> str:
+        """Counter of the leases given."""
+        return f"{self._tags[shard]}fence"
+
+    def positions(self, shard: int) -> str:
+        """Hash: destination → the outbox entry up to which everything is settled there."""
+        return f"{self._tags[shard]}positions"
+
+    def ahead(self, shard: int) -> str:
+        """Hash: destination → JSON list of entries settled beyond its position."""
+        return f"{self._tags[shard]}ahead"
+
+    def parked(self, shard: int, destination: str) -> str:
+        """Hash: sender → how many of its entries wait for its alias."""
+        return f"{self._tags[shard]}parked:{destination}"
+
+    def parked_entries(self, shard: int, destination: str, sender: str) -> str:
+        """List: the sender's waiting entries, oldest first."""
+        return f"{self._tags[shard]}parked:{destination}:{sender}"

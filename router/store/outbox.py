@@ -1,0 +1,190 @@
+"""The outbox seen by workers: leases of shards, reading, and recording what became of each entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from router.errors import RouterError
+from router.store.connection import Store, asked
+from router.types import Decision, Event, Inbound, Media
+
+
+class LeaseLost(RouterError):
+    """Another worker holds the shard now; what was to be written was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a shard. `token` is higher than that of every holder before."""
+
+    shard: int
+    owner: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a shard's outbox, as it is kept and as platforms see it.
+
+    `known`: the destinations where the sender's alias existed at acceptance.
+    """
+
+    id: str
+    destinations: tuple[str, ...]
+    known: tuple[str, ...]
+    message: bytes
+    decision: bytes
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An entry that waited for its sender's alias; its event says that the alias is new."""
+
+    message: bytes
+    decision: bytes
+    event: Event
+
+
+def read_event(message: bytes, decision: bytes, *, new_alias: bool = False) -> Event:
+    """Puts together what `pipeline` wrote as two JSON documents."""
+    written = orjson.loads(message)
+    return Event(
+        id=written["id"],
+        at=written["at"],
+        account=written["account"],
+        message=read_message(written["message"]),
+        decision=Decision(**orjson.loads(decision)),
+        new_alias=new_alias,
+    )
+
+
+def read_message(written: dict[str, Any]) -> Inbound:
+    """A text from what JSON made of it."""
+    return Inbound(**written | {"media": tuple(Media(**media) for media in written["media"])})
+
+
+class Steps:
+    """What became of some entries at one destination; recorded all at once by `Outbox.settle`."""
+
+    def __init__(self) -> None:
+        self.arguments: list[str | bytes | int] = []
+
+    def position(self, entry_id: str, ahead: Sequence[str]) -> None:
+        """Everything up to the entry is settled, and so are those `ahead` of it."""
+        self.arguments += ("position", entry_id, orjson.dumps(ahead))
+
+    def park(self, sender: str, entry: Entry) -> None:
+        """The entry waits until the sender's alias exists."""
+        self.arguments += ("park", sender, orjson.dumps([entry.message.decode(), entry.decision.decode()]))
+
+    def known(self, sender: str) -> None:
+        """The sender's alias exists."""
+        self.arguments += ("known", sender)
+
+    def unpark(self, sender: str, count: int) -> None:
+        """The sender's first `count` waiting entries are settled."""
+        self.arguments += ("unpark", sender, count)
+
+    def dead(self, reason: str, at: float, destination: str, entry: Entry | Parked) -> None:
+        """The entry is given up on."""
+        self.arguments += ("dead", reason, f"{at:.3f}", destination, entry.message, entry.decision)
+
+
+class Outbox:
+    """The outbox of every shard. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, store: Store, destinations: Sequence[str]) -> None:
+        self._redis = store.redis
+        self._keys = store.keys
+        self._destinations = ",".join(destinations)
+        self._lease = store.script("lease")
+        self._settle = store.script("settle")
+
+    async def take(self, shard: int, owner: str, seconds: float) -> Lease | None:
+        """Takes the lease of a shard, or renews it; None if another worker holds it."""
+        keys = [self._keys.lease(shard), self._keys.fence(shard)]
+        token = cast("int", await asked(self._lease.run(keys, [owner, int(seconds * 1000)])))
+        return Lease(shard, owner, token) if token else None
+
+    async def release(self, lease: Lease) -> None:
+        """Gives the shard up, so that another worker need not wait for the lease to run out."""
+        held = await asked(self._redis.get(self._keys.lease(lease.shard)))
+        if held == f"{lease.owner}:{lease.token}".encode():
+            await asked(self._redis.delete(self._keys.lease(lease.shard)))
+
+    async def position(self, shard: int, destination: str) -> tuple[str, set[str]]:
+        """Up to where a destination is settled, and what is settled beyond."""
+        await asked(self._redis.hsetnx(self._keys.positions(shard), destination, "0-0"))
+        position = cast("bytes", await asked(self._redis.hget(self._keys.positions(shard), destination)))
+        ahead = cast("bytes | None", await asked(self._redis.hget(self._keys.ahead(shard), destination)))
+        return position.decode(), set(orjson.loads(ahead or b"[]"))
+
+    async def destinations(self, shard: int) -> set[str]:
+        """Every destination that ever had a position in the shard, configured or not."""
+        return {
+            name.decode() for name in cast("list[bytes]", await asked(self._redis.hkeys(self._keys.positions(shard))))
+        }
+
+    async def forget(self, shard: int, destination: str) -> None:
+        """Drops the position of a destination that has nothing left to deliver, so that it does not hold the outbox."""
+        await asked(self._redis.hdel(self._keys.positions(shard), destination))
+        await asked(self._redis.hdel(self._keys.ahead(shard), destination))
+
+    async def read(self, shard: int, after: str, count: int) -> list[Entry]:
+        """Up to `count` entries that follow the one with the id `after`."""
+        found = await asked(self._redis.xrange(self._keys.outbox(shard), min=f"({after}", count=count))
+        return [_entry(entry_id, fields) for entry_id, fields in cast("list[Any]", found)]
+
+    async def wait(self, after: dict[int, str], seconds: float) -> dict[int, str]:
+        """Waits until a shard has an entry beyond the given id; the shards that do, each with its newest id."""
+        streams: dict[Any, Any] = {self._keys.outbox(shard): entry_id for shard, entry_id in after.items()}
+        found = await asked(self._redis.xread(streams, block=int(seconds * 1000), count=1))
+        return {shard: await self.newest(shard) for shard in after if self._keys.outbox(shard) in _stream_names(found)}
+
+    async def newest(self, shard: int) -> str:
+        """The id of a shard's last entry, `0-0` if it has none."""
+        last = cast("list[Any]", await asked(self._redis.xrevrange(self._keys.outbox(shard), count=1)))
+        return last[0][0].decode() if last else "0-0"
+
+    async def settle(self, lease: Lease, destination: str, steps: Steps) -> list[int]:
+        """Records the steps at once; how many entries still wait for each `unpark`. Raises `LeaseLost`."""
+        arguments = [f"{lease.owner}:{lease.token}", destination, self._destinations, *steps.arguments]
+        answer = cast("list[int]", await asked(self._settle.run([self._keys.lease(lease.shard)], arguments)))
+        if not answer[0]:
+            raise LeaseLost(f"shard {lease.shard} was taken over by another worker")
+        return answer[1:]
+
+    async def parked(self, shard: int, destination: str) -> list[str]:
+        """The senders whose entries wait for an alias."""
+        found = await asked(self._redis.hkeys(self._keys.parked(shard, destination)))
+        return [sender.decode() for sender in cast("list[bytes]", found)]
+
+    async def parked_entries(self, shard: int, destination: str, sender: str, count: int) -> list[Parked]:
+        """A sender's first waiting entries."""
+        key = self._keys.parked_entries(shard, destination, sender)
+        found = cast("list[bytes]", await asked(self._redis.lrange(key, 0, count - 1)))
+        return [_parked(entry) for entry in found]
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    return Entry(
+        id=entry_id.decode(),
+        destinations=tuple(fields[b"to"].decode().split(",")),
+        known=tuple(fields[b"known"].decode().split(",")),
+        message=fields[b"message"],
+        decision=fields[b"decision"],
+        event=read_event(fields[b"message"], fields[b"decision"]),
+    )
+
+
+def _parked(entry: bytes) -> Parked:
+    message, decision = (part.encode() for part in orjson.loads(entry))
+    return Parked(message, decision, read_event(message, decision, new_alias=True))
+
+
+def _stream_names(found: Any) -> set[str]:
+    """The streams in an answer to XREAD, which is a dict or a list of pairs by the version of the protocol."""
+    return {(row if isinstance(row, bytes) else row[0]).decode() for row in found or ()}

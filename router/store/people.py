@@ -1,0 +1,69 @@
+"""What the store knows of people: their consent, and which platforms know their alias."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from router.store.connection import Store, asked
+from router.types import ConsentState
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A state and since when, in unix seconds. A pending one lapses at `until`, back to `then`."""
+
+    state: ConsentState
+    since: float
+    until: float | None = None
+    then: ConsentState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """`consent` by program id, or `@ACCOUNT` for an opt-out that holds for a whole account.
+
+    `aliases` are the destinations where the person's alias is known to exist.
+    """
+
+    consent: dict[str, Consent]
+    aliases: tuple[str, ...]
+
+
+class People:
+    """The phone-to-alias directory and the consent states. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, store: Store) -> None:
+        self._redis = store.redis
+        self._keys = store.keys
+
+    async def get(self, sender: str) -> Person | None:
+        """A person by their E.164 number or user id; None if nothing is known of them."""
+        found = cast("dict[bytes, bytes]", await asked(self._redis.hgetall(self._keys.person(sender))))
+        if not found:
+            return None
+        fields = {key.decode(): value.decode() for key, value in found.items()}
+        return Person(
+            consent={k.removeprefix("consent:"): _consent(v) for k, v in fields.items() if k.startswith("consent:")},
+            aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
+        )
+
+    async def known(self, destination: str, senders: Sequence[str]) -> set[str]:
+        """Those of the senders whose alias is known to exist at the destination."""
+        field = f"alias:{destination}"
+        found = await asyncio.gather(
+            *(asked(self._redis.hexists(self._keys.person(sender), field)) for sender in senders)
+        )
+        return {sender for sender, known in zip(senders, found, strict=True) if known}
+
+
+def _consent(kept: str) -> Consent:
+    state, _, rest = kept.partition(" ")
+    since, _, lapse = rest.partition(":")
+    until, _, then = lapse.partition(":")
+    return Consent(
+        state=cast("ConsentState", state),
+        since=int(since) / 1000,
+        until=int(until) / 1000 if until else None,
+        then=cast("ConsentState", then) if then else None,
+    )

@@ -1,0 +1,211 @@
+"""Works on the outbox: holds leases of shards, and runs a lane for each shard and destination."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import ClassVar
+
+import structlog
+from pydantic import BaseModel
+
+from router import registry
+from router.aliases import AliasWorker
+from router.config import Settings
+from router.errors import DeliveryError, StoreUnavailable
+from router.gate import Gate
+from router.http import HttpClient
+from router.lane import Destination, Held, Lane
+from router.ports import Http, Options, OptionsType, Platform
+from router.store import LeaseLost, Outbox, People, Store, Workers
+from router.telemetry import Metrics
+from router.types import Event
+
+_log = structlog.get_logger("router.worker")
+#: How long a request that is under way may go on when the process is asked to stop, in seconds.
+_GRACE = 5.0
+#: Before a lane or the watch tries a store again that did not answer, in seconds.
+_PAUSE = 0.2
+#: How long one wait for news lasts; a shard taken meanwhile is watched from the next one on. In seconds.
+_LONGEST_WAIT = 0.5
+
+
+class _Removed:
+    """Stands in for a destination that is not configured any more: what was meant for it becomes dead letters."""
+
+    Options: ClassVar[OptionsType] = Options
+    ProgramOptions: ClassVar[OptionsType] = Options
+    batch_size = 100
+    alias_batch_size = 1
+    needs_alias = False
+    one_per_sender = False
+
+    def __init__(self, name: str, options: BaseModel | None = None, programs: object = None) -> None:
+        self._name = name
+
+    def wants(self, event: Event) -> bool:
+        return True
+
+    async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
+        return None
+
+    async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
+        raise DeliveryError(
+            f"the destination {self._name!r} is not configured any more. Configure it again, then retry",
+            retryable=False,
+        )
+
+
+class Worker:
+    """One process's part of the deliveries."""
+
+    def __init__(
+        self, settings: Settings, store: Store, owner: str, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._outbox = Outbox(store, list(settings.destinations))
+        self._people = People(store)
+        self._workers = Workers(store, owner, settings.worker.lease_seconds)
+        self._owner = owner
+        self._shards = range(store.keys.shards)
+        self._destinations: dict[str, tuple[Destination, AliasWorker | None]] = {}
+        self._held: dict[int, Held] = {}
+        self._lanes: dict[int, list[tuple[Lane, asyncio.Task[None]]]] = {}
+        self._seen: dict[int, str] = {}
+        self._holding = asyncio.Event()
+        self._clients = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Takes shards and begins to deliver."""
+        for name, settings in self._settings.destinations.items():
+            client = HttpClient(settings.timeout_seconds, settings.allow_private)
+            http = await self._clients.enter_async_context(client)
+            platform = registry.platform(settings.platform)(
+                name, settings.options, self._settings.program_options(name)
+            )
+            self._add_destination(name, platform, http, settings.give_up_after_hours * 3600)
+        self._tasks += [asyncio.create_task(self._hold_leases()), asyncio.create_task(self._watch())]
+
+    async def stop(self) -> None:
+        """Lets requests that are under way finish, then gives the shards up."""
+        # A cancellation alone does not do: up to Python 3.11 one that meets the end of a store call is swallowed
+        # (asyncio.wait_for), so every loop looks at a flag too.
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for shard in list(self._held):
+            await self._drop(shard)
+        try:
+            await self._workers.leave()
+        except StoreUnavailable as error:
+            _log.warning("worker left without saying so", error=str(error))
+        await self._clients.aclose()
+
+    def _add_destination(self, name: str, platform: Platform, http: Http, give_up_after: float) -> None:
+        gate = Gate(time.monotonic, random.Random())  # noqa: S311 (jitter, not a secret)
+        aliases = AliasWorker(name, platform, http, gate) if platform.needs_alias else None
+        self._destinations[name] = (Destination(name, platform, http, gate, give_up_after), aliases)
+        if aliases:
+            self._tasks.append(asyncio.create_task(aliases.run()))
+
+    async def _hold_leases(self) -> None:
+        """Renews what is held, takes what is free up to a fair share, and gives up what is more than that."""
+        lease_seconds = self._settings.worker.lease_seconds
+        while not self._stopping:
+            try:
+                share = -(-len(self._shards) // await self._workers.count())
+                for shard in list(self._held)[share:]:
+                    await self._drop(shard)
+                for shard in self._shards:
+                    if shard in self._held or len(self._held) < share:
+                        await self._take(shard, lease_seconds)
+            except StoreUnavailable as error:
+                _log.warning("leases not renewed", error=str(error))
+            self._metrics.shards.set(len(self._held))
+            if self._held:
+                self._holding.set()
+            else:
+                self._holding.clear()
+            await asyncio.sleep(lease_seconds / 3)
+
+    async def _take(self, shard: int, lease_seconds: float) -> None:
+        until = time.monotonic() + lease_seconds
+        lease = await self._outbox.take(shard, self._owner, lease_seconds)
+        held = self._held.get(shard)
+        if lease is None or (held and held.lease != lease):
+            await self._drop(shard, release=False)
+        if lease is None:
+            return
+        if shard in self._held:
+            self._held[shard].until = until
+            return
+        self._held[shard] = Held(lease, until)
+        for name in await self._outbox.destinations(shard) - set(self._destinations):
+            self._add_destination(name, _Removed(name), HttpClient(1.0, allow_private=False), 0.0)
+        self._seen[shard] = "0-0"
+        self._lanes[shard] = [self._start_lane(shard, name) for name in self._destinations]
+
+    def _start_lane(self, shard: int, name: str) -> tuple[Lane, asyncio.Task[None]]:
+        destination, aliases = self._destinations[name]
+        lane = Lane(
+            self._held[shard],
+            destination,
+            self._outbox,
+            self._people,
+            aliases,
+            self._metrics,
+            self._clock,
+            time.monotonic,
+        )
+        return lane, asyncio.create_task(self._run_lane(lane))
+
+    async def _drop(self, shard: int, *, release: bool = True) -> None:
+        held = self._held.pop(shard, None)
+        lanes = self._lanes.pop(shard, [])
+        self._seen.pop(shard, None)
+        for lane, _ in lanes:
+            lane.stop()
+        if any(lane.in_flight for lane, _ in lanes):
+            await asyncio.wait([task for _, task in lanes], timeout=_GRACE)
+        for _, task in lanes:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in lanes), return_exceptions=True)
+        if held and release:
+            try:
+                await self._outbox.release(held.lease)
+            except StoreUnavailable as error:
+                _log.warning("lease not given back, it will run out", shard=shard, error=str(error))
+
+    async def _run_lane(self, lane: Lane) -> None:
+        """Starts a lane anew when the store was away; ends when the shard is not ours any more."""
+        while True:
+            try:
+                await lane.run()
+                return
+            except LeaseLost as error:
+                _log.warning("shard lost", shard=lane.shard, error=str(error))
+                return
+            except StoreUnavailable as error:
+                _log.warning("lane interrupted", shard=lane.shard, error=str(error))
+            await asyncio.sleep(_PAUSE)
+
+    async def _watch(self) -> None:
+        """Wakes the lanes of a shard when it has news."""
+        while not self._stopping:
+            await self._holding.wait()
+            try:
+                news = await self._outbox.wait(dict(self._seen), _LONGEST_WAIT)
+            except StoreUnavailable:
+                await asyncio.sleep(_PAUSE)
+                continue
+            for shard, newest in news.items():
+                if shard in self._seen:
+                    self._seen[shard] = newest
+                for lane, _ in self._lanes.get(shard, ()):
+                    lane.notify()

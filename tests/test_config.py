@@ -1,0 +1,697 @@
+"""A configuration file is taken whole or refused with every mistake, its line, and what to write instead."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from router import registry
+from router.config import Settings, load
+from router.errors import ConfigurationError
+from router.rules import CustomKeyword, KeywordSet, RuleBook
+from router.settings import (
+    Account,
+    Api,
+    Destination,
+    Keyword,
+    Limits,
+    Number,
+    Program,
+    Replies,
+    Server,
+    Store,
+    Table,
+    Worker,
+)
+from tests.adapter_package import write_package
+
+ROOT = Path(__file__).parent.parent
+SECRET = "a-secret-that-nobody-may-see"
+
+ADAPTERS = """
+from typing import Literal
+from pydantic import Field, field_validator
+from router.ports import Options, Secret
+
+class PigeonOptions(Options):
+    rings: list[Secret] = Field(min_length=1)
+    seeds: dict[str, int] = {}
+    speed: float = 1.0
+
+    @field_validator("speed")
+    @classmethod
+    def fly(cls, speed):
+        if speed > 100:
+            raise ValueError("no pigeon is that fast.")
+        return speed
+
+class Pigeon:
+    Options = PigeonOptions
+
+class LoftOptions(Options):
+    url: str
+    key: Secret | None = None
+
+class LoftProgramOptions(Options):
+    colour: Literal["white", "grey"] = "grey"
+    perch: int | None = None
+
+class Loft:
+    Options = LoftOptions
+    ProgramOptions = LoftProgramOptions
+"""
+
+PIGEON = 'carrier = "pigeon"\nrings = ["file:ring"]'
+
+PARTS = {
+    "server": "",
+    "store": "",
+    "api": "",
+    "account": """
+[accounts.post]
+carrier = "pigeon"
+rings = ["file:ring"]
+""",
+    "number": """
+[[numbers]]
+number = "+14155550199"
+account = "post"
+type = "long_code"
+program = "deals"
+""",
+    "program": """
+[programs.deals]
+name = "Weekly deals"
+languages = ["en", "fr"]
+""",
+    "replies": """
+[programs.deals.replies.en]
+opt_in = "Welcome."
+opt_out = "Bye."
+help = "Text us."
+""",
+    "keywords": """
+[[programs.deals.keywords]]
+words = ["COUPONS"]
+""",
+    "sends": """
+[programs.deals.destinations.crm]
+""",
+    "destination": """
+[destinations.crm]
+platform = "loft"
+url = "https://loft.example.com"
+""",
+    "more": "",
+}
+
+
+def document(**edits: str) -> str:
+    """A file without a mistake, edited: an edit that begins with a header stands in place of the part of that name,
+    any other one is lines, each in place of the part's line with the same key or else at its end.
+    """
+    assert edits.keys() <= PARTS.keys()
+    return "\n".join(edited(part, edits.get(name, "")) for name, part in PARTS.items())
+
+
+def edited(part: str, edit: str) -> str:
+    """One part after its edit."""
+    if edit.startswith("["):
+        return edit
+    for line in edit.splitlines():
+        key = line.partition(" = ")[0] + " = "
+        kept = part.splitlines()
+        place = next((place for place, old in enumerate(kept) if old.startswith(key)), len(kept))
+        part = "\n".join([*kept[:place], line, *kept[place + 1 :]]) + "\n"
+    return part
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the configuration file, with a secret and a package of adapters in reach."""
+    folder = tmp_path_factory.mktemp("configuration")
+    (folder / "ring").write_text(SECRET + "\n")
+    (folder / "short").write_text("0123456789")
+    groups = {"router.carriers": {"pigeon": "Pigeon", "lost": "Dodo"}, "router.platforms": {"loft": "Loft"}}
+    write_package(folder, "birds", ADAPTERS, groups)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.syspath_prepend(str(folder))
+        environment.setenv("KEYROUTE_TEST_RING", SECRET)
+        environment.delenv("KEYROUTE_TEST_UNSET", raising=False)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def read(folder: Path) -> Callable[[str | bytes], Settings]:
+    """Loads a file of this content."""
+
+    def read(source: str | bytes) -> Settings:
+        path = folder / "keyroute.toml"
+        path.write_bytes(source if isinstance(source, bytes) else source.encode())
+        return load(path)
+
+    return read
+
+
+Read = Callable[[str | bytes], Settings]
+
+
+def test_every_default_is_filled_in(read: Read, folder: Path) -> None:
+    settings = read(document())
+    account = settings.accounts["post"]
+
+    assert (settings.server.host, settings.server.port, settings.server.uds) == ("127.0.0.1", 8080, None)
+    assert settings.store.url == "embedded"
+    assert settings.store.data == folder / "data"
+    assert settings.api.tokens == ()
+    assert account.public_url == "http://127.0.0.1:8080/in/post"
+    assert account.dedupe_hours == settings.store.dedupe_hours == 24
+    assert settings.numbers[0].carrier_answers == ()
+    assert settings.programs["deals"].id == "deals"
+    assert settings.programs["deals"].confirm_within_days == 30
+    assert settings.destinations["crm"].give_up_after_hours == 72
+
+
+def test_an_account_follows_server_and_store_unless_it_says_otherwise(read: Read) -> None:
+    server = '[server]\npublic_url = "https://sms.example.com/"\n[store]\ndedupe_hours = 48\n'
+    own = 'public_url = "https://other.example.com/hook/"\ndedupe_hours = 168'
+    followed = read(document(server=server)).accounts["post"]
+    stated = read(document(server=server, account=own)).accounts["post"]
+
+    assert (followed.public_url, followed.dedupe_hours) == ("https://sms.example.com/in/post", 48)
+    # What the carrier signs is this text, so nothing in it is tidied.
+    assert (stated.public_url, stated.dedupe_hours) == ("https://other.example.com/hook/", 168)
+
+
+def test_paths_count_from_the_folder_of_the_file(read: Read, folder: Path) -> None:
+    settings = read(document(server='[server]\nuds = "run/http.sock"', store='[store]\ndata = "/var/keyroute"'))
+
+    assert settings.server.uds == folder / "run/http.sock"
+    assert settings.store.data == Path("/var/keyroute")
+
+
+def test_an_adapter_gets_its_own_options_with_the_secrets_read(read: Read) -> None:
+    account = 'rings = ["file:ring", "env:KEYROUTE_TEST_RING"]\nseeds = { corn = 3 }'
+    options: Any = read(document(account=account)).accounts["post"].options
+
+    assert [ring.reveal() for ring in options.rings] == [SECRET, SECRET]
+    assert options.seeds == {"corn": 3}
+
+
+def test_a_destination_is_told_of_the_programs_that_send_to_it(read: Read) -> None:
+    more = """
+[programs.quiet]
+name = "Says nothing"
+[programs.quiet.replies.en]
+opt_in = "a"
+opt_out = "b"
+help = "c"
+"""
+    settings = read(document(sends='colour = "white"', more=more.lstrip()))
+    options = settings.program_options("crm")
+
+    assert {program: (name, found.colour) for program, (name, found) in options.items()} == {
+        "deals": ("Weekly deals", "white")
+    }
+
+
+def test_reply_texts_hold_only_what_is_set(read: Read) -> None:
+    settings = read(document(more='[programs.deals.replies.fr]\nopt_out = "Au revoir."'))
+
+    assert settings.programs["deals"].reply_texts == {
+        "en": {"opt_in": "Welcome.", "opt_out": "Bye.", "help": "Text us."},
+        "fr": {"opt_out": "Au revoir."},
+    }
+
+
+def test_a_program_without_numbers_is_reached_through_the_api(read: Read) -> None:
+    assert read(document(number="[api]")).numbers == ()
+
+
+def test_the_same_number_leads_to_one_program_on_each_channel(read: Read) -> None:
+    whatsapp = PARTS["number"] + edited(PARTS["program"], 'channel = "whatsapp"') + PARTS["replies"]
+
+    assert len(read(document(more=whatsapp.replace("deals", "chat").lstrip())).numbers) == 2
+
+
+def test_settings_cannot_be_changed(read: Read) -> None:
+    settings = read(document())
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.server.port = 1  # type: ignore[misc]
+
+
+def test_a_byte_order_mark_is_no_mistake(read: Read) -> None:
+    assert read(b"\xef\xbb\xbf" + document().encode()).programs.keys() == {"deals"}
+
+
+def test_the_example_that_comes_with_the_product_is_right(folder: Path) -> None:
+    for name in ("api-token", "twilio-token"):
+        (folder / "data/secrets").mkdir(parents=True, exist_ok=True)
+        (folder / "data/secrets" / name).write_text("0123456789abcdef0123456789abcdef")
+    (folder / "data/secrets/webhook-secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    path = folder / "example.toml"
+    path.write_text((ROOT / "keyroute.toml").read_text())
+    settings = load(path)
+
+    assert {number.number: number.program for number in settings.numbers} == {
+        "20202": "deals",
+        "+14155550199": "alerts",
+    }
+    assert settings.programs["deals"].languages == ("en", "fr")
+    assert settings.programs["deals"].opt_in == "double"
+    assert settings.destinations["crm"].allow_private
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mistake: what it is called, the key that has to be named, words of the remedy, and edits of the valid file.
+
+    The line that has to be named is the one with the comment `# HERE`, else the last of the only edit.
+    """
+
+    label: str
+    key: str
+    remedy: str
+    edits: dict[str, str]
+
+
+def case(label: str, key: str, remedy: str, **edits: str) -> Case:
+    """A `Case`."""
+    if len(edits) == 1 and "# HERE" not in "".join(edits.values()):
+        edits = {part: f"{edit} # HERE" for part, edit in edits.items()}
+    return Case(label, key, remedy, edits)
+
+
+def keyword(lines: str) -> str:
+    """A second keyword of the program."""
+    return f"[[programs.deals.keywords]]\n{lines}".rstrip()
+
+
+CASES = [
+    # Keys that there are not
+    case("unknown section", "sever", 'Did you mean "server"?', server="[sever] # HERE\nport = 1"),
+    case("unknown section unlike any", "zzzz", "write one of these: accounts, api", server="[zzzz]"),
+    case("unknown key", "server.prot", 'Did you mean "port"?', server="[server]\nprot = 1"),
+    case("unknown key with blanks", 'server."a b"', "write one of these: host", server='[server]\n"a b" = 1'),
+    case("unknown key of an adapter", "accounts.post.ring", 'Did you mean "rings"?', account="ring = 1"),
+    case("misspelt key of ours", "accounts.post.dedup_hours", '"dedupe_hours"?', account="dedup_hours = 1"),
+    case("key that is filled in", "programs.deals.id", "name", program='id = "x"'),
+    case("options as a key", "accounts.post.options", "rings", account="options = 1"),
+    case("unknown key of a program", "programs.deals.destinations.crm.color", '"colour"?', sends='color = "white"'),
+    # Values of the wrong kind, and out of range
+    case("text for a number", "server.port", "such as port = 8080", server='[server]\nport = "80"'),
+    case("fraction for a whole number", "store.shards", "shards = 8", store="[store]\nshards = 1.5"),
+    case("number for a text", "server.host", 'such as host = "127.0.0.1"', server="[server]\nhost = 1"),
+    case("date for a text", "server.host", "in quotes", server="[server]\nhost = 2026-01-01"),
+    case("number for a path", "store.data", 'such as "data"', store="[store]\ndata = 1"),
+    case("blank path", "store.data", "in quotes", store='[store]\ndata = ""'),
+    case("text for a choice", "destinations.crm.allow_private", "without quotes", destination='allow_private = "yes"'),
+    case("value for a table", "server", "Write [server]", server="[[server]]"),
+    case("value for an account", "accounts.x", "Write [accounts.x]", more="[accounts]\nx = 1"),
+    case("table for a list", "numbers", "Write [[numbers]]", number="[numbers]"),
+    case("port out of range", "server.port", "65535 or less", server="[server]\nport = 65536"),
+    case("no shards", "store.shards", "1 or more", store="[store]\nshards = 0"),
+    case("endless timeout", "store.timeout_seconds", "timeout_seconds = 2.0", store="[store]\ntimeout_seconds = inf"),
+    case("no timeout", "store.timeout_seconds", "more than 0", store="[store]\ntimeout_seconds = 0"),
+    case("durability unheard of", "store.durability", '"fsync" or "memory"', store='[store]\ndurability = "disk"'),
+    case("prefix with a hash tag", "store.prefix", "pattern", store='[store]\nprefix = "{a}"'),
+    case("option of the wrong kind", "accounts.post.seeds.corn", "seeds = { NAME = 1 }", account='seeds.corn = "x"'),
+    case(
+        "option missing", "accounts.x.rings", 'Add rings = ["env:NAME"]', more='[accounts.x] # HERE\ncarrier = "pigeon"'
+    ),
+    case("option that the adapter refuses", "accounts.post.speed", "speed = 1.0", account="speed = 200.0"),
+    case("option of a program", "programs.deals.destinations.crm.colour", '"white" or "grey"', sends='colour = "red"'),
+    # Addresses
+    case("no web address", "server.public_url", "https://", server='[server]\npublic_url = "sms.example.com"'),
+    case("query in a URL", "server.public_url", "without", server='[server]\npublic_url = "https://a.b/?c"'),
+    case("user in a URL", "accounts.post.public_url", "without", account='public_url = "https://u@a.b/"'),
+    case("bad port in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://a:99999"'),
+    case("bad bracket in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://[a"'),
+    case("store unheard of", "store.url", "redis://", store='[store]\nurl = "mysql://db"'),
+    case("store without a host", "store.url", "redis://HOST", store='[store]\nurl = "redis:///0"'),
+    case("store without a path", "store.url", "unix:///PATH", store='[store]\nurl = "unix:///"'),
+    case("store by Sentinel", "store.url", "redis://", store='[store]\nurl = "redis+sentinel://a/b"'),
+    case("store with a bad bracket", "store.url", "redis://", store='[store]\nurl = "redis://[a"'),
+    case("password in the URL", "store.url", "password = ", store=f'[store]\nurl = "redis://u:{SECRET}@h/0"'),
+    case("password in the query", "store.url", "env:NAME", store=f'[store]\nurl = "redis://h?password={SECRET}"'),
+    case("private network", "destinations.crm.url", "allow_private = true", destination='url = "https://10.0.0.1/a"'),
+    case("private IPv6", "destinations.crm.url", "allow_private = true", destination='url = "https://[fd00::1]/a"'),
+    case("this machine", "destinations.crm.url", "allow_private = true", destination='url = "https://localhost/a"'),
+    case("unencrypted", "destinations.crm.url", "Write https://", destination='url = "http://loft.example.com"'),
+    # Secrets
+    case("secret in the file", "api.tokens[0]", '"env:NAME"', api=f'[api]\ntokens = ["{SECRET}"]'),
+    case("secret not set", "api.tokens[1]", "Set ", api='[api]\ntokens = ["file:ring",\n"env:KEYROUTE_TEST_UNSET"]'),
+    case("secret file missing", "api.tokens[0]", "Write the secret", api='[api]\ntokens = ["file:nowhere"]'),
+    case("token too short", "api.tokens[0]", "openssl rand", api='[api]\ntokens = ["file:short"]'),
+    case("no secrets", "accounts.post.rings", 'rings = ["env:NAME"]', account="rings = []"),
+    case("secret of an adapter", "accounts.post.rings[0]", '"file:PATH"', account=f'rings = ["{SECRET}"]'),
+    # Accounts and destinations
+    case("account without carrier", "accounts.x.carrier", 'carrier = "twilio"', more="[accounts.x]"),
+    case("carrier not installed", "accounts.post.carrier", "Installed are: ", account='carrier = "pidgin"'),
+    case("carrier that fails at import", "accounts.post.carrier", "reinstall birds", account='carrier = "lost"'),
+    case("platform not installed", "destinations.x.platform", "Installed", more='[destinations.x]\nplatform = "y"'),
+    case("account named api", "accounts.api", "another", more=f"[accounts.api] # HERE\n{PIGEON}"),
+    case("name in capitals", "accounts.Post", "a-z", more=f"[accounts.Post] # HERE\n{PIGEON}"),
+    case("no such destination", "programs.deals.destinations.cm", '"crm"?', sends="[programs.deals.destinations.cm]"),
+    # Numbers
+    case("no such account", "numbers[0].account", 'Did you mean "post"?', number='account = "pots"'),
+    case("no such program", "numbers[0].program", 'Did you mean "deals"?', number='program = "deal"'),
+    case("number without +", "numbers[0].number", '"+14155550199"', number='number = "14155550199"'),
+    case("number as people write it", "numbers[0].number", '"+14155550199"', number='number = "+1 (415) 555-0199"'),
+    case("number of a channel", "numbers[0].number", '"+14155550199"', number='number = "whatsapp:+14155550199"'),
+    case("number without quotes", "numbers[0].number", "in quotes", number="number = 20202"),
+    case("alphanumeric sender", "numbers[0].number", "Remove this entry", number='number = "ACME"'),
+    case("type alphanumeric", "numbers[0].type", '"long_code"', number='type = "alphanumeric"'),
+    case("no number at all", "numbers[0].number", "E.164", number='number = "12"'),
+    case("short code's type", "numbers[0].type", '"short_code"', number='number = "20202"\ntype = "toll_free" # HERE'),
+    case("number called a short code", "numbers[0].type", '"long_code"', number='type = "short_code"'),
+    case(
+        "number twice",
+        "numbers[1].number",
+        "Remove one",
+        more=PARTS["number"].replace('0199"', '0199" # HERE').lstrip(),
+    ),
+    case(
+        "answer that no carrier gives", "numbers[0].carrier_answers[0]", "opt_out", number='carrier_answers = ["stop"]'
+    ),
+    # Programs
+    case("program without a name", "programs.x.name", "Add name = ", more="[programs.x]"),
+    case("no languages", "programs.deals.languages", "at least 1", program="languages = []"),
+    case("unknown language", "programs.deals.languages[2]", "", program='languages = ["en", "fr", "tlh"]'),
+    case("language twice", "programs.deals.languages[1]", "Remove it", program='languages = ["en", "en"]'),
+    case("opt-in unheard of", "programs.deals.opt_in", '"single" or "double"', program='opt_in = "triple"'),
+    case(
+        "reply missing",
+        "programs.deals.replies.en.help",
+        'help = "…"',
+        replies='[programs.deals.replies.en] # HERE\nopt_in = "a"\nopt_out = "b"',
+    ),
+    case(
+        "question of a double opt-in missing",
+        "programs.deals.replies.en.prompt",
+        'prompt = "…"',
+        program='opt_in = "double"',
+        replies=PARTS["replies"].lstrip().replace("en]", "en] # HERE"),
+    ),
+    case("blank reply", "programs.deals.replies.en.help", "remove the key", replies='help = " "'),
+    case("endless reply", "programs.deals.replies.en.help", "at most 1600", replies=f'help = "{"a" * 1601}"'),
+    case("replies in another language", "programs.deals.replies.de", "languages", more="[programs.deals.replies.de]"),
+    # Keywords
+    case("no words", "programs.deals.keywords[1].words", 'words = ["COUPONS", "COUPON"]', more=keyword("")),
+    case("word of nothing", "programs.deals.keywords[1].words[0]", "Write a word", more=keyword('words = ["\\u200b"]')),
+    case("word twice", "programs.deals.keywords[1].words[0]", "Remove one", more=keyword('words = ["coupons!"]')),
+    case("reserved word", "programs.deals.keywords[1].words[1]", "", more=keyword('words = ["A",\n"Stop"]')),
+    case("reserved word in French", "programs.deals.keywords[1].words[0]", "", more=keyword('words = ["arret"]')),
+    case(
+        "answer in another language", "programs.deals.keywords[0].replies.de", "languages", keywords='replies.de = "a"'
+    ),
+    case(
+        "answer that is never sent",
+        "programs.deals.keywords[0].replies",
+        "intent",
+        keywords='intent = "opt_in"\nreplies.en = "a" # HERE',
+    ),
+    # The file
+    case("not TOML", "syntax", "Check quotes", server="[server]\nhost = localhost"),
+    case("table twice", "syntax", "second time", server="[server]\n[server]"),
+    case("key twice", "syntax", "second time", server="[server]\nport = 1\nport = 2"),
+]
+
+NOT_OF_A_LINE = [
+    ("programs", "", "Add a table [programs.NAME]"),
+    ("file", f"a = {'9' * 5000}", "Shorten that number"),
+    ("file", f"a = {'[' * 5000}", "Take out the lists"),
+]
+
+
+@pytest.mark.parametrize("mistake", CASES, ids=lambda mistake: mistake.label)
+def test_a_mistake_is_named_with_its_line_its_key_and_a_remedy(read: Read, mistake: Case) -> None:
+    source = document(**mistake.edits)
+    (line,) = [number for number, line in enumerate(source.splitlines(), 1) if "# HERE" in line]
+    with pytest.raises(ConfigurationError) as caught:
+        read(source)
+    (problem,) = caught.value.problems
+
+    assert (problem.line, problem.key) == (line, mistake.key)
+    assert mistake.remedy in problem.remedy
+    assert problem.message
+    assert problem.remedy
+
+
+@pytest.mark.parametrize(("key", "source", "remedy"), NOT_OF_A_LINE)
+def test_a_mistake_of_the_whole_file_has_no_line(read: Read, key: str, source: str, remedy: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(source)
+    (problem,) = caught.value.problems
+
+    assert (problem.line, problem.key) == (0, key)
+    assert remedy in problem.remedy
+
+
+def test_a_file_that_is_cut_short_is_named_with_its_last_line(read: Read) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read("[server]\n\n[store")
+
+    assert [(problem.line, problem.key) for problem in caught.value.problems] == [(3, "syntax")]
+
+
+def test_one_run_finds_every_mistake_of_every_kind(read: Read) -> None:
+    source = document(
+        server='[server]\nport = "80"\nprot = 1',
+        account=f'rings = ["{SECRET}"]\ndedupe_hours = 0',
+        number='account = "pots"\ntype = "fax"',
+        program='languages = ["en", "tlh"]',
+        replies='[programs.deals.replies.en]\nopt_in = "a"\nopt_out = "b"',
+        keywords='words = ["STOP", "A"]',
+        sends="perch = true",
+        destination='url = "http://127.0.0.1"\ntimeout_seconds = -1',
+        more=keyword('words = ["a", ""]\n[programs.deals.destinations.gone]'),
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        read(source)
+
+    assert [problem.key for problem in caught.value.problems] == [
+        "server.port",
+        "server.prot",
+        "accounts.post.rings[0]",
+        "accounts.post.dedupe_hours",
+        "numbers[0].account",
+        "numbers[0].type",
+        "programs.deals.languages[1]",
+        "programs.deals.replies.en.help",
+        "programs.deals.keywords[0].words[0]",
+        "programs.deals.destinations.crm.perch",
+        "destinations.crm.timeout_seconds",
+        "programs.deals.keywords[1].words[1]",
+        "programs.deals.destinations.gone",
+    ]
+    assert SECRET not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_named_with_their_line(read: Read) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(b"[server]\n\nhost = '\xff'\n")
+
+    assert [(problem.line, problem.message) for problem in caught.value.problems] == [(3, "is not UTF-8.")]
+
+
+def test_a_file_that_is_not_there_is_a_configuration_error(folder: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"gone\.toml: 1 problem\(s\)\n  file: cannot be read"):
+        load(folder / "gone.toml")
+
+
+def test_the_report_has_one_line_for_each_mistake(read: Read) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(document(server='[server]\n"a\\nb" = 1\nprot = 1'))
+
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_no_secret_shows_in_the_settings(read: Read) -> None:
+    settings = read(document(api='[api]\ntokens = ["file:ring"]', store='[store]\npassword = "env:KEYROUTE_TEST_RING"'))
+
+    assert settings.api.tokens[0].reveal() == SECRET
+    assert settings.store.password
+    assert settings.store.password.reveal() == SECRET
+    assert SECRET not in repr(settings) + str(settings)
+
+
+SECRET_PLACES = [
+    ("api.tokens", '[api]\ntokens = ["{}"]'),
+    ("api.tokens as a text", '[api]\ntokens = "{}"'),
+    ("store.password", '[store]\npassword = "{}"'),
+    ("store.url", '[store]\nurl = "redis://:{}@localhost/0"'),
+    ("an adapter's", '[accounts.x]\ncarrier = "pigeon"\nrings = ["{}"]'),
+    ("an adapter's as a text", '[accounts.x]\ncarrier = "pigeon"\nrings = "{}"'),
+    ("under a misspelt key", '[accounts.x]\ncarrier = "pigeon"\nring = "{}"'),
+    ("an optional one", '[destinations.x]\nplatform = "loft"\nurl = "https://a.example"\nkey = "{}"'),
+    ("in a table", '[destinations.x]\nplatform = "loft"\nurl = "https://a.example"\nkey = {{ a = "{}" }}'),
+    ("beside a syntax error", '[api]\ntokens = ["{}"'),
+]
+
+
+@pytest.mark.parametrize(("label", "part"), SECRET_PLACES, ids=[label for label, _ in SECRET_PLACES])
+def test_a_secret_written_into_the_file_is_not_repeated(read: Read, label: str, part: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(document(more=part.format(SECRET)))
+
+    assert SECRET not in str(caught.value) + repr(caught.value) + repr(caught.value.problems)
+    assert caught.value.__cause__ is None
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+KNOWN_KEYS = sorted(
+    {key for line in document().splitlines() for key in re.findall(r"[a-z_]+", line)}
+    | {
+        name
+        for model in (Settings, Account, Number, Program, Replies, Keyword, Destination)
+        for name in model.model_fields
+    }
+)
+SCALARS = st.one_of(
+    TEXTS,
+    st.sampled_from(
+        [*KNOWN_KEYS, "file:ring", "file:", "env:", "env:\0", "+14155550199", "https://a.example", "en", "tlh"]
+    ),
+    st.integers(),
+    st.floats(),
+    st.booleans(),
+    st.datetimes(),
+    st.dates(),
+)
+KEYS = st.sampled_from(KNOWN_KEYS) | TEXTS
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=10
+)
+
+
+def written(value: Any) -> str:
+    """A value as TOML on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{written(key)} = {written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, str | bool):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def mutated(draw: st.DrawFn, value: Any, depth: int = 0) -> Any:
+    """The document with something in it changed, added or left out."""
+    if isinstance(value, dict) and value and depth < 4 and draw(st.integers(0, 5)):
+        key = draw(st.sampled_from(sorted(value)))
+        return value | {key: mutated(draw, value[key], depth + 1)}
+    if isinstance(value, list) and value and depth < 4 and draw(st.booleans()):
+        position = draw(st.integers(0, len(value) - 1))
+        return [*value[:position], mutated(draw, value[position], depth + 1), *value[position:]]
+    if isinstance(value, dict) and draw(st.booleans()):
+        left_out = draw(st.sampled_from([*sorted(value), ""]))
+        return {key: inner for key, inner in value.items() if key != left_out} | draw(
+            st.dictionaries(KEYS, VALUES, max_size=2)
+        )
+    return draw(VALUES)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """A valid document with up to three changes anywhere, or one of nothing but chance."""
+    found: dict[str, Any] = draw(st.dictionaries(KEYS, VALUES, max_size=4))
+    if draw(st.integers(0, 4)):
+        found = tomllib.loads(document())
+        for _ in range(draw(st.integers(1, 3))):
+            key = draw(st.sampled_from(sorted(found)))
+            found = found | {key: mutated(draw, found[key])}
+    return "\n".join(f"{written(key)} = {written(value)}" for key, value in found.items())
+
+
+def attempt(read: Read, source: str | bytes) -> Settings | ConfigurationError:
+    """The settings, or why the file is refused."""
+    try:
+        return read(source)
+    except ConfigurationError as error:
+        return error
+
+
+@given(documents())
+def test_no_document_raises_anything_but_a_configuration_error(read: Read, source: str) -> None:
+    found = attempt(read, source)
+    problems = found.problems if isinstance(found, ConfigurationError) else ()
+
+    assert isinstance(found, Settings) or problems
+    assert all(problem.key and problem.message and problem.remedy for problem in problems)
+    assert all(0 <= problem.line <= source.count("\n") + 1 for problem in problems)
+    assert SECRET not in str(found)
+
+
+@given(st.binary(max_size=60) | st.text(st.characters(codec="utf-8"), max_size=60).map(str.encode))
+def test_no_bytes_raise_anything_but_a_configuration_error(read: Read, source: bytes) -> None:
+    assert isinstance(attempt(read, source), ConfigurationError)
+    assert SECRET not in str(attempt(read, document().encode() + source))
+
+
+@given(TEXTS)
+def test_a_keyword_that_is_accepted_is_one_that_can_be_matched(read: Read, word: str) -> None:
+    found = attempt(read, document(keywords=f"words = [{written(word)}]"))
+    program = found.programs["deals"] if isinstance(found, Settings) else None
+    custom = tuple(CustomKeyword(word) for keyword in program.keywords for word in keyword.words) if program else ()
+    rule = RuleBook([KeywordSet("deals", ("en", "fr"), custom)]).find("deals", word).rule
+
+    assert program is None or (rule and rule.name) == f"custom:deals/{word}"
+
+
+SECTIONS: dict[str, type[Table]] = {"server": Server, "store": Store, "api": Api, "limits": Limits, "worker": Worker}
+SHOWN_ELSEWHERE = {"programs.ID.replies", "programs.ID.keywords", "programs.ID.destinations"}
+
+
+def keys_of(model: type[BaseModel], place: str) -> dict[str, object]:
+    """Each key that a table of the model can have → its default, or None if it has none or follows another key."""
+    names = model.key_names() if issubclass(model, Table) else list(model.model_fields)
+    defaults = {f"{place}.{name}": model.model_fields[name].get_default(call_default_factory=True) for name in names}
+    return {key: plain(default) for key, default in defaults.items() if key not in SHOWN_ELSEWHERE}
+
+
+def plain(default: object) -> object:
+    """A default as JSON would have it."""
+    if isinstance(default, tuple):
+        return list(default)
+    if isinstance(default, Path):
+        return str(default)
+    return default if isinstance(default, bool | int | float | str) else None
+
+
+def documented_keys() -> dict[str, str]:
+    """Each key in the README's tables of settings → its default there."""
+    section = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"(?m)^\| `([^`]+)` \| [^|]+ \| ([^|]+) \| \S[^|]*\|$", section))
+
+
+def test_the_readme_lists_every_key_and_its_default() -> None:
+    carrier = registry.carrier("twilio")
+    platforms = [registry.platform(name) for name in ("webhook", "braze")]
+    tables: list[tuple[type[BaseModel], str]] = [
+        *((model, name) for name, model in SECTIONS.items()),
+        (Account, "accounts.NAME"),
+        (carrier.Options, "accounts.NAME"),
+        (Number, "numbers"),
+        (Program, "programs.ID"),
+        (Replies, "programs.ID.replies.LANG"),
+        (Keyword, "programs.ID.keywords"),
+        (Destination, "destinations.NAME"),
+        *((platform.Options, "destinations.NAME") for platform in platforms),
+        *((platform.ProgramOptions, "programs.ID.destinations.NAME") for platform in platforms),
+    ]
+    expected = {key: default for model, place in tables for key, default in keys_of(model, place).items()}
+    documented = documented_keys()
+    stated = {key for key, default in expected.items() if default is not None}
+
+    assert documented.keys() == expected.keys()
+    assert {key: json.loads(documented[key].strip("`")) for key in stated} == {key: expected[key] for key in stated}

@@ -1,0 +1,355 @@
+"""Delivery of one shard to one destination: order, batches, parking, retries, dead letters; over the real store."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+import pytest
+
+from router.aliases import AliasWorker
+from router.errors import DeliveryError
+from router.gate import Gate
+from router.http import HttpClient
+from router.lane import Destination, Held, Lane
+from router.ports import Http, Options, OptionsType
+from router.store import Commits, DeadLetters, LeaseLost, Outbox, People, Store
+from router.telemetry import Metrics
+from router.types import Event
+from tests.commits import LEAVE, Clock, text, until
+
+Deliver = Callable[[Sequence[Event]], Sequence[DeliveryError | None]]
+
+
+class Recorder:
+    """A platform that remembers what it took, in order; what it does can be set."""
+
+    Options: ClassVar[OptionsType] = Options
+    ProgramOptions: ClassVar[OptionsType] = Options
+    alias_batch_size = 4
+
+    def __init__(self, *, needs_alias: bool = False, one_per_sender: bool = False, batch_size: int = 10) -> None:
+        self.needs_alias = needs_alias
+        self.one_per_sender = one_per_sender
+        self.batch_size = batch_size
+        self.taken: list[Event] = []
+        self.batches: list[list[str]] = []
+        self.aliases: list[list[str]] = []
+        self.refuse: dict[str, DeliveryError] = {}
+        self.refuse_alias: set[str] = set()
+        self.alias_gate = asyncio.Event()
+        self.alias_gate.set()
+        self._changed = asyncio.Condition()
+
+    def wants(self, event: Event) -> bool:
+        return event.message.text != "unwanted"
+
+    async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
+        self.aliases.append(list(senders))
+        await self.alias_gate.wait()
+        if self.refuse_alias & set(senders):
+            raise DeliveryError("no such alias may be", retryable=False)
+
+    async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
+        self.batches.append([event.id for event in events])
+        results = [self.refuse.get(event.id) for event in events]
+        async with self._changed:
+            self.taken += [event for event, error in zip(events, results, strict=True) if error is None]
+            self._changed.notify_all()
+        return results
+
+    async def has(self, count: int) -> list[str]:
+        """Waits until that many were taken, and gives their ids in order."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: len(self.taken) >= count)
+        return [event.id for event in self.taken]
+
+
+class Bench:
+    """A store, a shard and what it takes to run lanes on it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.outbox = Outbox(store, ["crm"])
+        self.commits = Commits(store, replies_per_hour=3, refused_kept=8, clock=Clock(), on_failure=lambda: None)
+        self.senders = [f"+1415555{i:04d}" for i in range(200) if store.keys.shard_of(f"+1415555{i:04d}") == 0]
+        self.metrics = Metrics()
+
+    async def accept(self, *names: str, sender: int = 0, need_alias: bool = False) -> None:
+        """Texts for the destination `crm`, of one of the shard's senders."""
+        for name in names:
+            await self.commits.commit(
+                text(
+                    name,
+                    LEAVE,
+                    sender=self.senders[sender],
+                    destinations=("crm",),
+                    need_alias=("crm",) if need_alias else (),
+                    body="unwanted" if name.startswith("unwanted") else "hi",
+                )
+            )
+
+    @asynccontextmanager
+    async def lane(self, platform: Recorder, *, give_up_after: float = 1e12) -> AsyncIterator[Lane]:
+        """A lane at work under a fresh lease."""
+        owner = f"w{random.random()}"
+        lease = await self.outbox.take(0, owner, 60.0)
+        assert lease
+        http = HttpClient(1.0, allow_private=False)  # not opened: the recorder sends nothing
+        gate = Gate(time.monotonic, random.Random(1))
+        aliases = AliasWorker("crm", platform, http, gate) if platform.needs_alias else None
+        destination = Destination("crm", platform, http, gate, give_up_after)
+        lane = Lane(
+            Held(lease, time.monotonic() + 60),
+            destination,
+            self.outbox,
+            People(self.store),
+            aliases,
+            self.metrics,
+            time.time,
+            time.monotonic,
+        )
+        self.running = asyncio.create_task(lane.run())
+        tasks = [self.running]
+        if aliases:
+            tasks.append(asyncio.create_task(aliases.run()))
+        try:
+            yield lane
+        finally:
+            lane.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.outbox.release(lease)
+
+    async def settled(self) -> None:
+        """Returns when the outbox of the shard is empty: everything in it is settled, and it was cut."""
+
+        async def cut() -> bool:
+            return not await self.outbox.read(0, "0-0", 1)
+
+        await until(cut)
+
+
+@pytest.fixture
+def bench(store: Store) -> Bench:
+    return Bench(store)
+
+
+def ids(*names: str) -> list[str]:
+    return [f"evt_{name}" for name in names]
+
+
+async def test_events_arrive_in_the_order_of_acceptance_and_the_outbox_is_cut_behind_them(bench: Bench) -> None:
+    await bench.accept("a", "b", "c")
+    platform = Recorder()
+    async with bench.lane(platform) as lane:
+        assert await platform.has(3) == ids("a", "b", "c")
+        await bench.settled()
+        await bench.accept("d")
+        lane.notify()
+        assert await platform.has(4) == ids("a", "b", "c", "d")
+
+
+async def test_what_waits_goes_in_one_batch(bench: Bench) -> None:
+    await bench.accept(*"abcdefghijkl")
+    platform = Recorder(batch_size=10)
+    async with bench.lane(platform):
+        await platform.has(12)
+
+    assert platform.batches == [ids(*"abcdefghij"), ids(*"kl")]
+
+
+async def test_a_batch_holds_one_event_of_a_sender_where_the_platform_keeps_no_order(bench: Bench) -> None:
+    await bench.accept("stop1", "start1", "stop1b", sender=0)
+    await bench.accept("a2", "b2", sender=1)
+    platform = Recorder(one_per_sender=True)
+    async with bench.lane(platform):
+        await platform.has(5)
+
+    assert platform.batches == [ids("stop1", "a2"), ids("start1", "b2"), ids("stop1b")]
+
+
+async def test_an_event_that_the_platform_has_no_use_for_is_passed_over(bench: Bench) -> None:
+    await bench.accept("unwanted", "b")
+    platform = Recorder()
+    async with bench.lane(platform):
+        assert await platform.has(1) == ids("b")
+        await bench.settled()
+
+
+async def test_a_refused_event_becomes_a_dead_letter_and_the_rest_of_its_batch_is_delivered(bench: Bench) -> None:
+    await bench.accept("a", "b", "c")
+    platform = Recorder()
+    platform.refuse["evt_b"] = DeliveryError("400: no such field", retryable=False)
+    async with bench.lane(platform):
+        assert await platform.has(2) == ids("a", "c")
+        await bench.settled()
+
+    letters = [letter async for letter in DeadLetters(bench.store, 8).each()]
+    assert [(letter.reason, letter.destination, letter.event and letter.event.id) for letter in letters] == [
+        ("400: no such field", "crm", "evt_b")
+    ]
+
+
+async def test_a_dead_letter_that_is_retried_is_delivered_once_and_gone(bench: Bench) -> None:
+    await bench.accept("a")
+    platform = Recorder()
+    platform.refuse["evt_a"] = DeliveryError("400", retryable=False)
+    dead = DeadLetters(bench.store, 8)
+    async with bench.lane(platform) as lane:
+        await bench.settled()
+        platform.refuse.clear()
+        await dead.retry((await anext(dead.each())).id)
+        lane.notify()
+        assert await platform.has(1) == ids("a")
+
+    assert [letter async for letter in dead.each()] == []
+
+
+async def test_events_are_sent_again_until_they_are_taken_and_those_taken_are_not(bench: Bench) -> None:
+    await bench.accept("a", "b", "c")
+    platform = Recorder()
+    platform.refuse["evt_a"] = DeliveryError("503", retryable=True, retry_after=0.01)
+    async with bench.lane(platform):
+        await platform.has(2)
+        platform.refuse.clear()
+        assert sorted(await platform.has(3)) == ids("a", "b", "c")
+        await bench.settled()
+
+    assert set(map(tuple, platform.batches)) == {tuple(ids("a", "b", "c")), tuple(ids("a"))}
+
+
+async def test_what_was_taken_beyond_an_open_event_is_not_sent_again_by_the_next_worker(bench: Bench) -> None:
+    await bench.accept("a", "b", "c")
+    platform = Recorder()
+    platform.refuse["evt_a"] = DeliveryError("503", retryable=True, retry_after=30.0)
+    async with bench.lane(platform):
+        await platform.has(2)
+
+        async def noted() -> bool:
+            return bool((await bench.outbox.position(0, "crm"))[1])
+
+        await until(noted)
+    platform.refuse.clear()
+    async with bench.lane(platform):
+        assert await platform.has(3) == ids("b", "c", "a")
+
+
+async def test_an_event_older_than_the_limit_is_given_up_at_its_next_failure(bench: Bench) -> None:
+    await bench.accept("a", "b")
+    platform = Recorder()
+    platform.refuse["evt_a"] = DeliveryError("503 for ever", retryable=True)
+    async with bench.lane(platform, give_up_after=1.0):
+        assert await platform.has(1) == ids("b")
+        await bench.settled()
+
+    assert [letter.reason async for letter in DeadLetters(bench.store, 8).each()] == ["503 for ever"]
+
+
+async def test_an_unknown_number_parks_only_its_own_texts_and_they_keep_their_order(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True, one_per_sender=True)
+    platform.alias_gate.clear()
+    await bench.store.redis.hset(bench.store.keys.person(bench.senders[1]), "alias:crm", "1")
+    await bench.accept("stop", sender=0, need_alias=True)
+    async with bench.lane(platform) as lane:
+        await bench.accept("known", sender=1, need_alias=True)
+        await bench.accept("start", sender=0, need_alias=True)
+        lane.notify()
+        assert await platform.has(1) == ids("known")
+        await bench.settled()
+        platform.alias_gate.set()
+        await platform.has(3)
+        await bench.accept("stop2", sender=0, need_alias=True)
+        lane.notify()
+        assert await platform.has(4) == ids("known", "stop", "start", "stop2")
+
+    assert platform.aliases == [[bench.senders[0]]]
+    assert [event.new_alias for event in platform.taken] == [False, True, True, False]
+
+
+async def test_parked_texts_survive_the_worker_and_later_ones_queue_up_behind_them(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.alias_gate.clear()
+    await bench.accept("a", "b", need_alias=True)
+    async with bench.lane(platform):
+        await bench.settled()
+    platform.alias_gate.set()
+    await bench.accept("c", need_alias=True)
+    async with bench.lane(platform):
+        assert await platform.has(3) == ids("a", "b", "c")
+
+
+async def test_many_unknown_numbers_take_few_requests(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    for i in range(8):
+        await bench.accept(f"m{i}", sender=i, need_alias=True)
+    async with bench.lane(platform):
+        await platform.has(8)
+
+    assert len(platform.aliases) <= 3
+
+
+async def test_a_person_whom_the_platform_refuses_spoils_nobody_elses_alias(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.refuse_alias = {bench.senders[2]}
+    for i in range(4):
+        await bench.accept(f"m{i}", sender=i, need_alias=True)
+    async with bench.lane(platform):
+        assert sorted(await platform.has(3)) == ids("m0", "m1", "m3")
+        dead = DeadLetters(bench.store, 8)
+
+        async def kept() -> bool:
+            return bool([letter async for letter in dead.each()])
+
+        await until(kept)
+        letters = [letter async for letter in dead.each()]
+
+    assert [(letter.reason, letter.event and letter.event.id) for letter in letters] == [
+        ("no such alias may be", "evt_m2")
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_mix_of_parking_and_letting_go_breaks_the_order_of_a_sender(bench: Bench, seed: int) -> None:
+    chance = random.Random(seed)
+    platform = Recorder(needs_alias=True, one_per_sender=chance.random() < 0.5, batch_size=chance.randint(1, 5))
+    expected: dict[str, list[str]] = {}
+    total = 120
+    async with bench.lane(platform) as lane:
+        for i in range(total):
+            sender = chance.randrange(6)
+            expected.setdefault(bench.senders[sender], []).append(f"evt_{i}")
+            await bench.accept(str(i), sender=sender, need_alias=True)
+            if chance.random() < 0.3:
+                lane.notify()
+            if chance.random() < 0.2:
+                platform.alias_gate.clear() if chance.random() < 0.5 else platform.alias_gate.set()
+        platform.alias_gate.set()
+        lane.notify()
+        await platform.has(total)
+
+    found: dict[str, list[str]] = {}
+    for event in platform.taken:
+        found.setdefault(event.message.sender, []).append(event.id)
+    assert expected == found
+
+
+async def test_a_worker_whose_shard_was_taken_over_writes_nothing_more(bench: Bench) -> None:
+    await bench.accept("a")
+    platform = Recorder()
+    async with bench.lane(platform) as lane:
+        await bench.settled()
+        await bench.store.redis.delete(bench.store.keys.lease(0))
+        other = await bench.outbox.take(0, "other", 60.0)
+        assert other
+        await bench.accept("b")
+        lane.notify()
+        await platform.has(2)
+
+        with pytest.raises(LeaseLost):
+            await bench.running
+
+    assert (await bench.outbox.position(0, "crm"))[0] < (await bench.outbox.newest(0))

@@ -1,0 +1,167 @@
+"""One atomic call per text: first time or repeat, consent, outbox, loop guard; all over the real store."""
+
+import asyncio
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from router.store import Commits, DeadLetters, Outbox, People, Store
+from router.types import Row
+from tests.commits import ASK, CHAT, LEAVE, SENDER, START, STOP, Clock, text
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def commits(store: Store, clock: Clock) -> Commits:
+    return Commits(store, replies_per_hour=3, refused_kept=8, clock=clock, on_failure=lambda: None)
+
+
+async def before(commits: Commits, name: str, *, program: str = "deals") -> str:
+    """The state that a text without effect finds."""
+    result = await commits.commit(text(name, LEAVE, program=program))
+    state: str = orjson.loads(result.decision)["before"]
+    return state
+
+
+async def test_a_text_is_first_once_and_its_repeat_gets_the_first_decision(commits: Commits) -> None:
+    first = await commits.commit(text("a", START))
+    repeat = await commits.commit(text("a", STOP))
+
+    assert (first.first, repeat.first) == (True, False)
+    assert first.decision == repeat.decision
+    assert await before(commits, "b") == "subscribed"
+
+
+async def test_the_same_text_sent_at_once_many_times_has_one_effect(commits: Commits, store: Store) -> None:
+    results = await asyncio.gather(*(commits.commit(text("a", START)) for _ in range(300)))
+
+    assert sum(result.first for result in results) == 1
+    assert {result.decision for result in results} == {results[0].decision}
+    assert len(await Outbox(store, []).read(store.keys.shard_of(SENDER), "0-0", 10)) == 1
+
+
+async def test_texts_of_one_sender_take_effect_and_go_out_in_the_order_they_came(
+    commits: Commits, store: Store
+) -> None:
+    names = [f"m{i}" for i in range(600)]
+    await asyncio.gather(*(commits.commit(text(name, STOP if i % 2 else START)) for i, name in enumerate(names)))
+
+    entries = await Outbox(store, []).read(store.keys.shard_of(SENDER), "0-0", 1000)
+    assert [f"evt_{name}" for name in names] == [entry.event.id for entry in entries]
+    states = [(entry.event.decision.before, entry.event.decision.after) for entry in entries]
+    assert states[0] == ("none", "subscribed")
+    assert all(before == previous for (before, _), (_, previous) in zip(states[1:], states, strict=False))
+
+
+async def test_programs_of_one_person_do_not_share_their_state(commits: Commits) -> None:
+    await commits.commit(text("a", STOP, program="deals"))
+
+    assert await before(commits, "b", program="alerts") == "none"
+
+
+async def test_an_opt_out_for_the_account_holds_for_every_program_until_a_later_opt_in(
+    commits: Commits, clock: Clock
+) -> None:
+    await commits.commit(text("a", START, program="deals"))
+    clock.now += 1
+    await commits.commit(text("b", STOP, program="@acme"))
+
+    assert await before(commits, "c", program="deals") == "unsubscribed"
+    assert await before(commits, "d", program="alerts") == "unsubscribed"
+
+    await commits.commit(text("e", START, program="deals"))
+
+    assert await before(commits, "f", program="deals") == "subscribed"
+    assert await before(commits, "g", program="alerts") == "unsubscribed"
+
+
+async def test_an_opt_out_for_the_account_counts_each_time(commits: Commits) -> None:
+    for name, rows, program in [("a", STOP, "@acme"), ("b", START, "deals"), ("c", STOP, "@acme")]:
+        await commits.commit(text(name, rows, program=program))
+
+    assert await before(commits, "d", program="deals") == "unsubscribed"
+
+
+async def test_an_opt_out_for_the_account_in_the_same_millisecond_as_the_opt_in_before_it_holds(
+    commits: Commits,
+) -> None:
+    await commits.commit(text("a", START, program="deals"))
+    await commits.commit(text("b", STOP, program="@acme"))
+
+    assert await before(commits, "c", program="deals") == "unsubscribed"
+
+
+@pytest.mark.parametrize("earlier", [None, STOP])
+async def test_a_pending_state_lapses_to_what_it_was_before_however_often_it_was_asked(
+    commits: Commits, clock: Clock, earlier: tuple[Row, ...] | None
+) -> None:
+    if earlier:
+        await commits.commit(text("a", earlier))
+    await commits.commit(text("b", ASK))
+    clock.now += 99
+    assert await before(commits, "c") == "pending"
+    await commits.commit(text("d", ASK))
+    clock.now += 99
+    assert await before(commits, "e") == "pending"
+    clock.now += 1
+
+    assert await before(commits, "f") == ("unsubscribed" if earlier else "none")
+
+
+async def test_replies_stop_at_the_hourly_limit_and_the_texts_still_count(commits: Commits, clock: Clock) -> None:
+    async def reply(name: str) -> object:
+        return orjson.loads((await commits.commit(text(name, CHAT))).decision)["reply"]
+
+    assert [await reply(name) for name in "abcde"] == ["hello", "hello", "hello", None, None]
+    clock.now += 3600
+    assert await reply("f") == "hello"
+
+
+async def test_a_repeat_within_the_window_is_known_and_one_long_after_is_not(commits: Commits, clock: Clock) -> None:
+    await commits.commit(text("a", LEAVE))
+    clock.now += 400
+    assert not (await commits.commit(text("a", LEAVE))).first
+    clock.now += 600
+    assert (await commits.commit(text("a", LEAVE))).first
+
+
+async def test_what_the_dedupe_window_keeps_expires(commits: Commits, store: Store, prefix: str) -> None:
+    await commits.commit(text("a", LEAVE))
+
+    kept = [key async for key in store.redis.scan_iter(f"{prefix}:*}}:[sa]*:100:*")]
+    assert len(kept) == 2
+    assert [0 < await store.redis.ttl(key) <= 500 for key in kept] == [True, True]
+
+
+async def test_an_alias_that_is_known_at_acceptance_is_noted_in_the_outbox(commits: Commits, store: Store) -> None:
+    await commits.commit(text("a", LEAVE))
+    await store.redis.hset(store.keys.person(SENDER), "alias:braze", "1")
+    await commits.commit(text("b", LEAVE))
+
+    entries = await Outbox(store, []).read(store.keys.shard_of(SENDER), "0-0", 10)
+    assert ["braze" in entry.known for entry in entries] == [False, True]
+    person = await People(store).get(SENDER)
+    assert person is not None
+    assert person.aliases == ("braze",)
+
+
+async def test_a_text_that_nobody_is_told_of_is_kept_up_to_the_cap(commits: Commits, store: Store) -> None:
+    record = orjson.dumps({"reason": "unrouted", "at": 5.0})
+    for i in range(5):
+        await commits.commit(replace(text(f"u{i}", LEAVE), destinations=(), undelivered=record))
+
+    letters = [letter async for letter in DeadLetters(store, 8).each()]
+    assert [letter.reason for letter in letters] == ["unrouted"] * 2
+    assert await Outbox(store, []).read(store.keys.shard_of(SENDER), "0-0", 10) == []
+
+
+async def test_scripts_are_loaded_again_when_the_server_forgot_them(commits: Commits, store: Store) -> None:
+    await commits.commit(text("a", LEAVE))
+    await store.redis.script_flush()
+
+    assert (await commits.commit(text("b", LEAVE))).first
