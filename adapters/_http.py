@@ -45,27 +45,35 @@ def delivery_error(response: HttpResponse, now: float | None = None, hide: Itera
     status = response.status
     if 200 <= status < 300:
         return None
+    pause = retry_after(response.headers, now)
+    if pause is None and status == 429:
+        # On any other answer the reset says when the quota is full again, not when to come back.
+        pause = rate_limit_reset(response.headers, now)
     return DeliveryError(
         _reason(response, hide),
         retryable=status >= 500 or status in _RETRYABLE_4XX,
-        retry_after=pause_asked(response.headers, now),
+        retry_after=pause,
         status=status,
         # A gateway that gave up waiting does not know what the server behind it did.
         outcome_unknown=status == 504,
     )
 
 
-def pause_asked(headers: Mapping[str, str], now: float | None) -> float | None:
-    """The pause that `Retry-After` or `X-RateLimit-Reset` asks for, in seconds, at most `LONGEST_PAUSE`."""
+def retry_after(headers: Mapping[str, str], now: float | None) -> float | None:
+    """The pause that `Retry-After` asks for, in seconds, at most `LONGEST_PAUSE`."""
     after = headers.get("retry-after", "").strip()
-    reset = headers.get("x-ratelimit-reset", "").strip()
-    pause = None
     if _SECONDS.fullmatch(after):
-        pause = float(after)
-    elif after and now is not None:
-        pause = _until_date(after, now)
-    if pause is None and now is not None and _SECONDS.fullmatch(reset):
-        pause = int(reset) - now
+        return _capped(float(after))
+    return _capped(_until_date(after, now)) if after and now is not None else None
+
+
+def rate_limit_reset(headers: Mapping[str, str], now: float | None) -> float | None:
+    """How long until `X-RateLimit-Reset`, in seconds, at most `LONGEST_PAUSE`."""
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    return _capped(int(reset) - now) if now is not None and _SECONDS.fullmatch(reset) else None
+
+
+def _capped(pause: float | None) -> float | None:
     return None if pause is None else min(max(pause, 0.0), LONGEST_PAUSE)
 
 

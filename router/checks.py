@@ -68,9 +68,14 @@ def destination_url(destination: Destination, at: Loc) -> Iterator[Complaint]:
     if destination.allow_private or not isinstance(url, str):
         return
     consent = "set allow_private = true if the receiver is on this machine or in your own network"
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        yield Complaint((*at, "url"), "is not a web address.", 'Write it like "https://example.com/events".')
+        return
     if url.startswith("http://"):
         yield Complaint((*at, "url"), "would send what people text unencrypted.", f"Write https://, or {consent}.")
-    elif _is_private(urlsplit(url).hostname or ""):
+    elif _is_private(host.rstrip(".")):
         yield Complaint((*at, "url"), "leads into a private network.", f"Write a public address, or {consent}.")
 
 
@@ -95,7 +100,8 @@ def replies(program: Program, at: Loc, written: Mapping[str, Replies | None]) ->
     for kind in ("opt_in", "opt_out", "help", *(["prompt"] if program.opt_in == "double" else [])):
         if kind not in texts:
             place = (*at, "replies", first, kind)
-            remedy = f'Write {kind} = "…" below [{dotted(place[:-1])}]. {Replies.model_fields[kind].description}'
+            meaning = Replies.model_fields[kind].description or ""
+            remedy = f'Write {kind} = "…" below [{dotted(place[:-1])}]: {meaning[:1].lower()}{meaning[1:]}'
             yield Complaint(place, "is missing.", remedy)
 
 

@@ -184,6 +184,8 @@ class Lane:
             self._parked.add(sender)
             if self._aliases:
                 self._aliases.add(sender, self.release, self._give_up_on)
+            else:
+                self.release(sender)  # parked under a configuration in which aliases were needed
 
     def _batch(self, pending: Sequence[_Waiting]) -> list[_Waiting]:
         if not self._platform.one_per_sender:

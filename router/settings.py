@@ -126,7 +126,6 @@ class Server(Table):
         "http://127.0.0.1:8080", description="How carriers reach this server; their URLs are this + `/in/ACCOUNT`."
     )
     max_body_bytes: Count = Field(3_145_728, description="Largest request body; a larger one gets 413.")
-    max_form_fields: Count = Field(1000, description="Most fields of a form; one with more gets 400.")
 
 
 class Store(Table):

@@ -58,8 +58,7 @@ def complaints(error: ValidationError, model: type[BaseModel], at: Loc, known: C
     for finding in found:
         loc = finding["loc"]
         # A list with a bad entry is also found to be too short; that entry says it better.
-        has_inner = any(len(place) > len(loc) and place[: len(loc)] == loc for place in places)
-        if finding["type"] == "too_short" and has_inner:
+        if finding["type"] == "too_short" and any(place[: len(loc)] == loc != place for place in places):
             continue
         if finding["type"] == "extra_forbidden":
             yield unknown_key((*at, *loc), known if len(loc) == 1 else ())
@@ -100,16 +99,20 @@ def _words(finding: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
         details = {name: str(value).replace("'", '"') for name, value in details.items()}
         return message, remedy.format(**details, example=_example(model, finding["loc"]))
     message = finding["msg"].removeprefix("Value error, ")
-    return message, str(details.get("remedy") or f"Write it like {_example(model, finding['loc'])}")
+    if "remedy" in details:
+        return message, str(details["remedy"])
+    if not finding["loc"]:
+        return message, "Change the keys of this table until they fit together."
+    return message, f"Write it like {_example(model, finding['loc'])}"
 
 
 def _example(model: type[BaseModel], loc: Loc) -> str:
     """`key = value` with a value of the right kind."""
-    key = str(loc[0]) if loc else ""
+    key = str(loc[0])
     field = model.model_fields.get(key)
     if field is None:
-        return f"{loc[-1] if loc else 'KEY'} = …"
-    if field.examples:
+        value = "…"
+    elif field.examples:
         value = json.dumps(field.examples[0], ensure_ascii=False)
     elif isinstance(field.default, bool | int | float | str):
         value = json.dumps(field.default, ensure_ascii=False)

@@ -20,14 +20,9 @@ DROPPED = (
     *(*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)),  # variation selectors
     *range(0x1F3FB, 0x1F400),  # skin tones
 )
-CHANGES: dict[int, str | None] = dict.fromkeys(DROPPED) | {
-    ord(letter): plain
-    for plain, letters in {
-        **{"i": "ı", "l": "łŁ", "d": "đĐ", "o": "øØ", "h": "ħĦ", "t": "ŧŦ", "ae": "æÆ", "oe": "œŒ"},
-        **{"ك": "ک", "ي": "یى", "'": "‘’‛′ʼ`´", "-": "‐‑‒–—―−﹘"},
-    }.items()
-    for letter in letters
-}
+#: What Unicode keeps apart and keyboards do not: a letter, then what it counts as.
+SAME = "ıi łl Łl đd Đd øo Øo ħh Ħh ŧt Ŧt æae Æae œoe Œoe کك یي ىي ‘' ’' ‛' ′' ʼ' `' ´' ‐- ‑- ‒- –- —- ―- −- ﹘-"
+CHANGES = dict.fromkeys(DROPPED) | {ord(pair[0]): pair[1:] for pair in SAME.split()}
 MOST_COURTESY = 8
 
 
@@ -151,10 +146,14 @@ def scan_form(data: bytes) -> list[tuple[str, str]]:
     return parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
 
 
-def normalize(raw: str, region: str | None) -> tuple[str, int] | None:
-    """(E.164, country code), None for what is not a phone number."""
+#: The reasons of `NumberParseError` by the error types of libphonenumber.
+REASONS = ("invalid_country_code", "not_a_number", "too_short", "too_short", "too_long")
+
+
+def normalize(raw: str, region: str | None) -> tuple[str, int] | str:
+    """(E.164, country code), or the reason why it is not a phone number."""
     try:
         number = phonenumbers.parse(raw, region)
-    except phonenumbers.NumberParseException:
-        return None
+    except phonenumbers.NumberParseException as error:
+        return REASONS[error.error_type]
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164), number.country_code or 0

@@ -98,7 +98,9 @@ async def test_a_signed_text_is_answered_stored_and_delivered_and_its_repeat_cha
         assert await w.metric('keyroute_repeats_total{account="twilio"}') == 1
 
 
-async def test_double_opt_in_asks_then_subscribes_and_an_opted_out_person_hears_nothing_but_help(tmp_path: Path) -> None:
+async def test_double_opt_in_asks_then_subscribes_and_an_opted_out_person_hears_nothing_but_help(
+    tmp_path: Path,
+) -> None:
     async with world(tmp_path) as w:
 
         async def reply(number: int, text: str) -> str:
@@ -107,7 +109,21 @@ async def test_double_opt_in_asks_then_subscribes_and_an_opted_out_person_hears_
             return body.decode().removeprefix("<Response><Message>").removesuffix("</Message></Response>")
 
         silence = SILENCE.decode()
-        said = ["YES", "START", "YES", "arrêt", "STOP", "COUPONS", "what?", "HELP", "aide", "START", "STOP", "START", "oui"]
+        said = [
+            "YES",
+            "START",
+            "YES",
+            "arrêt",
+            "STOP",
+            "COUPONS",
+            "what?",
+            "HELP",
+            "aide",
+            "START",
+            "STOP",
+            "START",
+            "oui",
+        ]
         heard = [await reply(number, text) for number, text in enumerate(said)]
 
         assert heard == [
@@ -146,7 +162,9 @@ async def test_a_body_that_is_too_large_too_long_or_of_the_wrong_type_is_refused
         too_long, _ = await w.twilio.text("SM2", "x", **fields)
         headers = {"X-Twilio-Signature": "qqQqBd3PcJr4RfK3pDMnTC4zWJQ=", "Content-Type": "text/plain"}
         url = f"{w.server.origin}/v1/messages"
-        async with w.session.post(url, data="{}", headers={"Authorization": f"Bearer {API_TOKEN}"} | headers) as response:
+        async with w.session.post(
+            url, data="{}", headers={"Authorization": f"Bearer {API_TOKEN}"} | headers
+        ) as response:
             wrong_type = response.status
 
         assert (too_large, too_long, wrong_type) == (413, 400, 415)

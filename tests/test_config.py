@@ -38,7 +38,7 @@ SECRET = "a-secret-that-nobody-may-see"
 
 ADAPTERS = """
 from typing import Literal
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from router.ports import Options, Secret
 
 class PigeonOptions(Options):
@@ -56,9 +56,22 @@ class PigeonOptions(Options):
 class Pigeon:
     Options = PigeonOptions
 
+class NestOptions(Options):
+    straw: int = 1
+
 class LoftOptions(Options):
     url: str
     key: Secret | None = None
+    home: int = Field(default=0, alias="from")
+    nest: NestOptions = NestOptions()
+    widest: int = 9
+    tightest: int = 1
+
+    @model_validator(mode="after")
+    def fit(self):
+        if self.tightest > self.widest:
+            raise ValueError("the tightest is wider than the widest.")
+        return self
 
 class LoftProgramOptions(Options):
     colour: Literal["white", "grey"] = "grey"
@@ -296,6 +309,8 @@ def keyword(lines: str) -> str:
     return f"[[programs.deals.keywords]]\n{lines}".rstrip()
 
 
+AT_ODDS = '[destinations.crm] # HERE\nplatform = "loft"\nurl = "https://loft.example.com"\ntightest = 10'
+
 CASES = [
     # Keys that there are not
     case("unknown section", "sever", 'Did you mean "server"?', server="[sever] # HERE\nport = 1"),
@@ -330,6 +345,9 @@ CASES = [
     ),
     case("option that the adapter refuses", "accounts.post.speed", "speed = 1.0", account="speed = 200.0"),
     case("option of a program", "programs.deals.destinations.crm.colour", '"white" or "grey"', sends='colour = "red"'),
+    case("option of another name inside", "destinations.crm.from", "from = …", destination='from = "x"'),
+    case("unknown key in an option", "destinations.crm.nest.hay", "Remove it.", destination="nest = { hay = 1 }"),
+    case("options at odds", "destinations.crm", "Change the keys", destination=AT_ODDS),
     # Addresses
     case("no web address", "server.public_url", "https://", server='[server]\npublic_url = "sms.example.com"'),
     case("query in a URL", "server.public_url", "without", server='[server]\npublic_url = "https://a.b/?c"'),
@@ -346,6 +364,8 @@ CASES = [
     case("private network", "destinations.crm.url", "allow_private = true", destination='url = "https://10.0.0.1/a"'),
     case("private IPv6", "destinations.crm.url", "allow_private = true", destination='url = "https://[fd00::1]/a"'),
     case("this machine", "destinations.crm.url", "allow_private = true", destination='url = "https://localhost/a"'),
+    case("this machine in full", "destinations.crm.url", "allow_private", destination='url = "https://localhost./a"'),
+    case("bad bracket", "destinations.crm.url", "https://", destination='url = "https://[a"'),
     case("unencrypted", "destinations.crm.url", "Write https://", destination='url = "http://loft.example.com"'),
     # Secrets
     case("secret in the file", "api.tokens[0]", '"env:NAME"', api=f'[api]\ntokens = ["{SECRET}"]'),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from adapters._signing import Algorithm, hmac_base64, matches
+from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
 from router.errors import BadPayload, BadSignature, RequestError, RouterError, TooManyFields, WrongContentType
 from router.ports import Options, OptionsType, Secret
@@ -47,19 +47,23 @@ class Twilio:
     Options: ClassVar[OptionsType] = TwilioOptions
 
     def __init__(self, account: str, options: TwilioOptions, public_url: str) -> None:
-        self.account = account
         self.retries = options.retries
-        self._tokens = [token.reveal().encode() for token in options.auth_tokens]
-        self._shared_keys = {key_id: key.reveal().encode() for key_id, key in options.shared_keys.items()}
+        self._tokens = [SigningKey(token.reveal().encode(), "sha1") for token in options.auth_tokens]
+        self._shared_keys = {
+            key_id: SigningKey(key.reveal().encode(), "sha256") for key_id, key in options.shared_keys.items()
+        }
         self._urls = _signed_urls(public_url)
 
     def verify(self, request: RawRequest) -> None:
         """Raises `BadSignature` unless one of the account's keys signed the URL and, in a POST, the body."""
-        keys, algorithm = self._keys(request.headers.get("x-twilio-webhooks-signature-settings", ""))
+        keys = self._keys(request.headers.get("x-twilio-webhooks-signature-settings", ""))
         given = request.headers.get("x-twilio-signature", "")
         tail = (b"?" + request.query if request.query else b"") + _signed_parameters(request)
-        if not matches(given, (hmac_base64(key, url + tail, algorithm) for key in keys for url in self._urls)):
-            raise BadSignature("X-Twilio-Signature does not fit. Check auth_tokens and public_url of this account.")
+        for key in keys:
+            for url in self._urls:
+                if matches(given, key.sign(url + tail)):
+                    return
+        raise BadSignature("X-Twilio-Signature does not fit. Check auth_tokens and public_url of this account.")
 
     def parse(self, request: RawRequest) -> Sequence[Inbound]:
         """The one text in a verified request, or none: receipts, and messages without text, media and tap."""
@@ -97,14 +101,14 @@ class Twilio:
         twiml = f"<Response>{messages}</Response>" if messages else "<Response/>"
         return Answer(200, twiml.encode(), "text/xml")
 
-    def _keys(self, settings: str) -> tuple[list[bytes], Algorithm]:
+    def _keys(self, settings: str) -> list[SigningKey]:
         if not settings:
-            return self._tokens, "sha1"
+            return self._tokens
         parts = dict(part.strip().partition("=")[::2] for part in settings.split(","))
         key = self._shared_keys.get(parts.get("key", ""))
         if key is None or parts.get("algorithm") != "HMAC_SHA256":
             raise BadSignature("The request names a key or an algorithm that is unknown. Add the key to shared_keys.")
-        return [key], "sha256"
+        return [key]
 
 
 def _signed_urls(public_url: str) -> list[bytes]:

@@ -13,7 +13,7 @@ import structlog
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from adapters._http import HttpUrl, delivery_error, json_body, pause_asked, redact, utc_time
+from adapters._http import HttpUrl, delivery_error, json_body, rate_limit_reset, redact, retry_after, utc_time
 from router.errors import DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
 from router.types import Decision, Event, HttpResponse
@@ -174,7 +174,8 @@ class Braze:
         headers = {"Authorization": f"Bearer {self._options.api_key.reveal()}", "Content-Type": "application/json"}
         response = await http.request("POST", self._options.url + path, headers=headers, body=json_body(payload))
         if response.status == 429 or response.headers.get("x-ratelimit-remaining") == "0":
-            self._used_up[path] = now + (pause_asked(response.headers, now) or 0.0)
+            pause = retry_after(response.headers, now) or rate_limit_reset(response.headers, now)
+            self._used_up[path] = now + (pause or 0.0)
         return response
 
     def _failure(self, response: HttpResponse, private: Sequence[str] = ()) -> DeliveryError | None:

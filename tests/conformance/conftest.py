@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ import uvicorn
 
 from router.app import create_app
 from router.config import Settings, load
-from tests.conformance.samples import Sample, read_samples, write_configuration
+from tests.conformance.samples import read_samples, write_configuration
 
+SAMPLES = pytest.StashKey[Path]()
 OWN_SAMPLES = Path(__file__).parent.parent / "fixtures" / "carriers"
 
 
@@ -34,28 +36,34 @@ class Application:
     port: int
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--fixtures", type=Path, metavar="DIR", help="a folder of carrier samples (default: the project's own)"
-    )
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Takes `--fixtures DIR`, which pytest reads as a wish to list fixtures (`--funcargs` still is one) and a path."""
+    words = [str(word) for word in config.invocation_params.args]
+    for flag, folder in pairwise(words):
+        if flag == "--fixtures" and folder in config.args:
+            config.option.showfixtures = False
+            config.args.remove(folder)
+            config.stash[SAMPLES] = config.invocation_params.dir / folder
+    if not read_samples(samples_folder(config)):
+        raise pytest.UsageError(
+            f"{samples_folder(config)} has no sample (*.json). Give --fixtures a folder of samples."
+        )
 
 
-def samples_of(config: pytest.Config) -> list[Sample]:
-    folder = config.getoption("--fixtures", None) or OWN_SAMPLES
-    samples = read_samples(folder)
-    if not samples:
-        raise pytest.UsageError(f"There is no sample (*.json) under {folder}. Give --fixtures a folder that has some.")
-    return samples
+def samples_folder(config: pytest.Config) -> Path:
+    return config.stash.get(SAMPLES, OWN_SAMPLES)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "sample" in metafunc.fixturenames:
-        metafunc.parametrize("sample", samples_of(metafunc.config), ids=lambda sample: sample.name)
+        metafunc.parametrize("sample", read_samples(samples_folder(metafunc.config)), ids=lambda sample: sample.name)
 
 
 @pytest.fixture(scope="session")
 def application(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    settings = load(write_configuration(tmp_path_factory.mktemp("conformance"), samples_of(pytestconfig)))
+    samples = read_samples(samples_folder(pytestconfig))
+    settings = load(write_configuration(tmp_path_factory.mktemp("conformance"), samples))
     clock = Clock()
     app = create_app(settings, role="ingress", clock=clock)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", ws="none"))
@@ -70,8 +78,7 @@ def application(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFa
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line for each sample."""
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.getreports(outcome):
-            for name, said in report.user_properties:
-                if name == "sample":
-                    terminalreporter.write_line(f"{outcome}  {said}")
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    said = [(value, report.outcome) for report in reports for name, value in report.user_properties if name == "sample"]
+    for sample, outcome in sorted(said):
+        terminalreporter.write_line(f"{outcome}  {sample}")
