@@ -441,7 +441,7 @@ cdef str _folded_keyword(str keyword):
 
 
 cdef Py_ssize_t _count_nodes(list keys) except -1:
-    """The nodes of a trie of sorted keys: one for each character that is not shared with the key before, and the root."""
+    """The nodes of a trie of sorted keys: the root, and each character not shared with the key before."""
     cdef Py_ssize_t count = 1, shared
     cdef str key, previous = ""
     for key in keys:

@@ -17,10 +17,13 @@ from starlette.types import Receive, Scope, Send
 
 from router.api import MessagesApi
 from router.config import Settings, load
-from router.errors import BodyTooLarge, ConfigurationError, RequestError, RouterError
+from router.errors import BodyTooLarge, ConfigurationError, RequestError, RouterError, TooManyFields
 from router.routing import API_ACCOUNT
 from router.service import Role, Service
 from router.types import Answer, RawRequest
+
+#: The most fields that a form or query may have. The longest that carriers send have some sixty.
+_MOST_FIELDS = 1000
 
 _log = structlog.get_logger("router.app")
 
@@ -49,9 +52,10 @@ class Inbox:
         received_at = self._clock()
         try:
             body = await self._body(receive)
+            _check_fields(scope, body)
         except ClientDisconnect:
             return
-        except BodyTooLarge as error:
+        except (BodyTooLarge, TooManyFields) as error:
             await _send(self._refuse(account, error), send)
             return
         request = RawRequest(account, scope["method"], scope["query_string"], _headers(scope), body, received_at)
@@ -181,6 +185,13 @@ def _metrics(service: Service) -> Callable[[Request], Awaitable[Response]]:
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return metrics
+
+
+def _check_fields(scope: Scope, body: bytes) -> None:
+    """A form must be taken apart before its signature can be checked, so its size is looked at before anything."""
+    for data in (scope["query_string"], body):
+        if data.count(b"&") >= _MOST_FIELDS and not data.lstrip().startswith((b"{", b"[")):
+            raise TooManyFields(f"a form has at most {_MOST_FIELDS} fields.")
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -21,7 +21,7 @@ from router.store import Commits, DeadLetters, Store
 from router.telemetry import Metrics
 
 if TYPE_CHECKING:
-    from router.worker import Worker
+    from router.delivery.worker import Worker
 
 _log = structlog.get_logger("router.service")
 
@@ -94,7 +94,7 @@ class Service:
         """
         if self.role == "ingress":
             return
-        module = importlib.import_module("router.worker")
+        module = importlib.import_module("router.delivery.worker")
         worker: Worker = module.Worker(self.settings, self._store, self._owner, self.metrics, self._clock)
         self._worker = worker
         await worker.start()

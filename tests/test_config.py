@@ -15,9 +15,7 @@ from pydantic import BaseModel
 
 from router import registry
 from router.config import Settings, load
-from router.errors import ConfigurationError
-from router.rules import CustomKeyword, KeywordSet, RuleBook
-from router.settings import (
+from router.config.settings import (
     Account,
     Api,
     Destination,
@@ -31,6 +29,8 @@ from router.settings import (
     Table,
     Worker,
 )
+from router.errors import ConfigurationError
+from router.rules import CustomKeyword, KeywordSet, RuleBook
 from tests.adapter_package import write_package
 
 ROOT = Path(__file__).parent.parent

@@ -1,4 +1,4 @@
-"""From the webhook to the platforms, over real sockets: order, faults of a destination, dead letters, several workers."""
+"""From the webhook to the platforms, over real sockets: order, faults, dead letters, several workers."""
 
 import asyncio
 import json

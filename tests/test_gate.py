@@ -2,8 +2,8 @@
 
 import random
 
+from router.delivery.gate import Gate
 from router.errors import DeliveryError
-from router.gate import Gate
 
 AGAIN = DeliveryError("503", retryable=True)
 

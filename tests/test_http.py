@@ -11,8 +11,8 @@ import pytest
 
 import adapters
 import router
+from router.delivery.http import RESPONSE_LIMIT, HttpClient, is_public, public_socket
 from router.errors import DeliveryError
-from router.http import RESPONSE_LIMIT, HttpClient, is_public, public_socket
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

@@ -9,11 +9,11 @@ from typing import ClassVar
 
 import pytest
 
-from router.aliases import AliasWorker
+from router.delivery.aliases import AliasWorker
+from router.delivery.gate import Gate
+from router.delivery.http import HttpClient
+from router.delivery.lane import Destination, Held, Lane
 from router.errors import DeliveryError
-from router.gate import Gate
-from router.http import HttpClient
-from router.lane import Destination, Held, Lane
 from router.ports import Http, Options, OptionsType
 from router.store import Commits, DeadLetters, LeaseLost, Outbox, People, Store
 from router.telemetry import Metrics

@@ -12,12 +12,11 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 
 #: The rooms of `router/` from the ground up: each imports only from rows above its own.
 ROOMS = [
-    "_core _version errors language lua normalize telemetry toml_lines types",
-    "consent embedded gate http numbering ports rules spill",
-    "decide registry settings store wording",
-    "aliases checks outage",
-    "config lane",
-    "routing worker",
+    "_core _version errors language lua telemetry types",
+    "consent embedded ports rules spill",
+    "decide registry store",
+    "config outage",
+    "delivery routing",
     "pipeline",
     "api service",
     "app",

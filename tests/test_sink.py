@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.platforms.webhook import Webhook, WebhookOptions
-from router.http import HttpClient
+from router.delivery.http import HttpClient
 from router.ports import Secret
 from router.types import Event
 from tests.platforms.events import SENDER, event

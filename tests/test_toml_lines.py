@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.toml_lines import Loc, TomlLines
+from router.config.toml_lines import Loc, TomlLines
 
 DOCUMENT = """\
 # a comment

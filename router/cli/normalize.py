@@ -5,7 +5,7 @@ import sys
 import click
 import orjson
 
-from router import normalize
+from router._core import normalize
 
 
 @click.command("normalize")

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from adapters.platforms.braze import Braze, BrazeOptions, BrazeProgramOptions
+from router.delivery.http import HttpClient
 from router.errors import DeliveryError
-from router.http import HttpClient
 from router.ports import Http, Platform, Secret
 from router.types import ConsentState, Event, Intent
 from tests.platforms.events import SENDER, any_event, event

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from adapters._signing import sign_webhook, webhook_secret
 from adapters.platforms.webhook import Webhook, WebhookOptions
+from router.delivery.http import HttpClient
 from router.errors import BadPayload, BadSignature, DeliveryError
-from router.http import HttpClient
 from router.ports import Platform, Secret
 from router.types import Event, Inbound, Media
 from tests.platforms.events import AT, any_event, any_text, event

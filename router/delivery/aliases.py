@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import structlog
 
+from router.delivery.gate import Gate
 from router.errors import DeliveryError, StoreUnavailable
-from router.gate import Gate
 from router.ports import Http, Platform
 from router.store import LeaseLost
 
-_log = structlog.get_logger("router.aliases")
+_log = structlog.get_logger("router.delivery.aliases")
 
 Release = Callable[[str], None]
 GiveUp = Callable[[str, DeliveryError], Awaitable[None]]

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from router.config.toml_lines import Loc
 from router.ports import Secret
-from router.toml_lines import Loc
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

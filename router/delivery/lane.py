@@ -7,15 +7,15 @@ from typing import TypeVar
 
 import structlog
 
-from router.aliases import AliasWorker
+from router.delivery.aliases import AliasWorker
+from router.delivery.gate import Gate
 from router.errors import DeliveryError, StoreUnavailable
-from router.gate import Gate
 from router.ports import Http, Platform
 from router.store import Entry, Lease, Outbox, Parked, People, Steps
 from router.telemetry import Metrics
 from router.types import Event
 
-_log = structlog.get_logger("router.lane")
+_log = structlog.get_logger("router.delivery.lane")
 _Waiting = TypeVar("_Waiting", Entry, Parked)
 
 

@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from router import checks, registry
-from router.errors import ConfigurationError, Problem
-from router.ports import Options, Platform
-from router.settings import (
+from router import registry
+from router.config import checks
+from router.config.settings import (
     Account,
     Api,
     Destination,
@@ -26,10 +25,10 @@ from router.settings import (
     Table,
     Worker,
 )
-from router.toml_lines import Loc, TomlLines
-from router.wording import Complaint, complaints, dotted, unknown_key
-
-__all__ = ["Account", "Destination", "Keyword", "Number", "Program", "Settings", "load"]
+from router.config.toml_lines import Loc, TomlLines
+from router.config.wording import Complaint, complaints, dotted, unknown_key
+from router.errors import ConfigurationError, Problem
+from router.ports import Options, Platform
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")

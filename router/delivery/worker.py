@@ -11,18 +11,18 @@ import structlog
 from pydantic import BaseModel
 
 from router import registry
-from router.aliases import AliasWorker
 from router.config import Settings
+from router.delivery.aliases import AliasWorker
+from router.delivery.gate import Gate
+from router.delivery.http import HttpClient
+from router.delivery.lane import Destination, Held, Lane
 from router.errors import DeliveryError, StoreUnavailable
-from router.gate import Gate
-from router.http import HttpClient
-from router.lane import Destination, Held, Lane
 from router.ports import Http, Options, OptionsType, Platform
 from router.store import LeaseLost, Outbox, People, Store, Workers
 from router.telemetry import Metrics
 from router.types import Event
 
-_log = structlog.get_logger("router.worker")
+_log = structlog.get_logger("router.delivery.worker")
 #: How long a request that is under way may go on when the process is asked to stop, in seconds.
 _GRACE = 5.0
 #: Before a lane or the watch tries a store again that did not answer, in seconds.

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from router._core import fold
+from router.config.settings import Destination, Keyword, Number, Program, Replies
+from router.config.toml_lines import Loc
+from router.config.wording import Complaint, dotted, suggestion
 from router.language import LANGUAGES
 from router.language import keywords as language_keywords
 from router.rules import CustomKeyword, KeywordSet, conflicts
-from router.settings import Destination, Keyword, Number, Program, Replies
-from router.toml_lines import Loc
-from router.wording import Complaint, dotted, suggestion
 
 #: Texts of a neighbour service carry this in place of an account's name.
 _RESERVED_ACCOUNT = "api"

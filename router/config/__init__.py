@@ -1,0 +1,6 @@
+"""The configuration file: read once, frozen, validated as a whole. What the rest of the product needs of it is here."""
+
+from router.config.file import load
+from router.config.settings import Account, Destination, Keyword, Number, Program, Settings
+
+__all__ = ["Account", "Destination", "Keyword", "Number", "Program", "Settings", "load"]
