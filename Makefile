@@ -22,7 +22,7 @@ lint: $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint router/_core.pyx
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint router/_core.pyx
 
 bench: $(VENV)/installed-bench
 	$(BIN)/python -m pytest bench --benchmark-only $(ARGS)

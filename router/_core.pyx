@@ -287,9 +287,9 @@ cdef class KeywordMatcher:
 
     cdef int _build(self, dict words) except -1:
         cdef list keys = sorted(words)
-        cdef int32_t* first_end = <int32_t*>PyMem_Malloc((len(keys) + 1) * sizeof(int32_t))
         self._nodes = <Node*>PyMem_Calloc(_count_nodes(keys), sizeof(Node))
         self._ends = <End*>PyMem_Calloc(sum([len(ends) for ends in words.values()]) + 1, sizeof(End))
+        cdef int32_t* first_end = <int32_t*>PyMem_Malloc((len(keys) + 1) * sizeof(int32_t))
         try:
             if first_end is NULL or self._nodes is NULL or self._ends is NULL:
                 raise MemoryError

@@ -22,6 +22,8 @@ from router.routing import API_ACCOUNT
 from router.service import Role, Service
 from router.types import Answer, RawRequest
 
+#: How long the server takes to listen, once the lifespan has begun, in seconds.
+_LISTENING = 0.05
 #: The most fields that a form or query may have. The longest that carriers send have some sixty.
 _MOST_FIELDS = 1000
 
@@ -91,7 +93,7 @@ def create_app(
         except RouterError as error:
             app.state.failure = error
             raise
-        worker = asyncio.create_task(service.start_worker())
+        worker = asyncio.create_task(_deliver(service))
         reloader = Reloader(service, config) if config else None
         if reloader:
             reloader.listen()
@@ -152,6 +154,12 @@ class Reloader:
         else:
             _log.info("configuration reloaded", path=str(self._path))
         self._service.metrics.reloads.labels(outcome).inc()
+
+
+async def _deliver(service: Service) -> None:
+    # The server listens a moment after the start; what delivery imports would hold it up.
+    await asyncio.sleep(_LISTENING)
+    await service.start_worker()
 
 
 def _ingress(service: Service, clock: Callable[[], float]) -> list[BaseRoute]:

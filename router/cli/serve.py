@@ -1,7 +1,6 @@
 """`keyroute serve`: the server."""
 
 import logging
-import sys
 import time
 from pathlib import Path
 
@@ -36,11 +35,13 @@ def command(config: Path, host: str | None, port: int | None, uds: Path | None, 
     server = uvicorn.Server(_server_config(app, settings, host, port, uds))
     # Why the start failed is said once and in words, below.
     logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:
+        if app.state.failure is None:
+            raise
     if app.state.failure is not None:
         raise app.state.failure
-    if not server.started:
-        sys.exit(1)
 
 
 def _server_config(

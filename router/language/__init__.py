@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Literal, cast
 
 ReservedIntent = Literal["opt_out", "opt_in", "help", "confirm"]
@@ -20,7 +20,7 @@ class Keyword:
 
 
 def _rows(name: str) -> Iterator[list[str]]:
-    lines = files(__name__).joinpath(name).read_text(encoding="utf-8").splitlines()
+    lines = Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
     return (line.split("\t") for line in lines[1:])
 
 

@@ -1,0 +1,162 @@
+"""The commands that need no server, as an operator runs them: exit code, output, errors."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.running import KEYROUTE, write_configuration
+
+
+def keyroute(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([KEYROUTE, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+def lines(ran: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The JSON objects printed by a command that succeeded."""
+    assert ran.returncode == 0, ran.stderr
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+def test_help_names_every_command() -> None:
+    ran = keyroute("--help")
+
+    assert ran.returncode == 0
+    for command in ("serve", "check", "match", "normalize", "lookup", "dead", "sink"):
+        assert command in ran.stdout
+
+
+def test_match_without_a_configuration_knows_the_words_of_every_language() -> None:
+    found = lines(keyroute("match", stdin="Stop please!!\narrêt\nДА\nhelp\nwhere is my parcel\n\n"))
+
+    assert [line["intent"] for line in found] == ["opt_out", "opt_out", "confirm", "help", "none", "none"]
+    assert list(found[0]) == ["text", "intent", "keyword", "argument", "program", "language", "rule", "reply"]
+    assert found[1]["rule"] == "keyword:fr/ARRÊT"
+
+
+def test_match_hears_only_the_languages_it_is_told() -> None:
+    (found,) = lines(keyroute("match", "--languages", "en", stdin="arrêt\n"))
+
+    assert found["intent"] == "none"
+
+
+def test_match_reads_json_lines_with_a_language_each() -> None:
+    texts = [{"text": "arrêt", "language": "fr"}, {"text": "arrêt", "language": "de"}, {"text": "a\nb", "to_type": "x"}]
+    found = lines(keyroute("match", "--json-lines", stdin="".join(json.dumps(text) + "\n" for text in texts)))
+
+    assert [line["intent"] for line in found] == ["opt_out", "none", "none"]
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", "{}", '{"text": 5}', '{"text": "x", "language": 5}'])
+def test_match_says_which_line_it_cannot_read(line: str) -> None:
+    ran = keyroute("match", "--json-lines", stdin=f'{{"text": "ok"}}\n{line}\n')
+
+    assert ran.returncode != 0
+    assert "line 2" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_match_with_a_configuration_replies_as_the_server_would(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    ran = keyroute("match", "--config", config, "--to", "20202", "--state", "pending", stdin="yes\nCOUPONS\nAIDE\n")
+
+    assert [(line["intent"], line["reply"]) for line in lines(ran)] == [
+        ("confirm", "Welcome to Deals."),
+        ("custom", "Ten percent off & more."),
+        ("help", "Aide : appelez le 555."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--to", "20202"], "--config and --to together"),
+        (["--languages", "xx"], "there are no keywords for the language 'xx'"),
+        (["--state", "maybe"], "maybe"),
+    ],
+)
+def test_match_says_what_is_wrong_with_its_options(arguments: list[str], says: str) -> None:
+    ran = keyroute("match", *arguments, stdin="x\n")
+
+    assert ran.returncode == 2
+    assert says in ran.stderr
+
+
+def test_match_names_a_number_that_is_not_configured(tmp_path: Path) -> None:
+    ran = keyroute("match", "--config", write_configuration(tmp_path), "--to", "+14155550000", stdin="x\n")
+
+    assert ran.returncode == 2
+    assert "[[numbers]]" in ran.stderr
+
+
+def test_normalize_answers_every_line() -> None:
+    ran = keyroute("normalize", "--region", "US", stdin="(415) 555-0101\n+44 20 7946 0018\nhello\n\n")
+
+    assert lines(ran) == [
+        _number("(415) 555-0101", "+14155550101", "US"),
+        _number("+44 20 7946 0018", "+442079460018", "GB"),
+        *(
+            {"input": raw, "e164": None, "valid": False, "possible": False, "region": None, "error": found["error"]}
+            for raw, found in zip(["hello", ""], lines(ran)[2:], strict=True)
+        ),
+    ]
+    assert all(found["error"] for found in lines(ran)[2:])
+
+
+def _number(raw: str, e164: str, region: str) -> dict[str, Any]:
+    return {"input": raw, "e164": e164, "valid": True, "possible": True, "region": region, "error": None}
+
+
+def test_check_accepts_a_good_file_and_lists_every_mistake_of_a_bad_one(tmp_path: Path) -> None:
+    good = keyroute("check", write_configuration(tmp_path))
+    bad_file = write_configuration(tmp_path, extra='[server]\nport = "x"\n[limits2]\n')
+    bad = keyroute("check", bad_file)
+
+    assert (good.returncode, good.stdout) == (
+        0,
+        f"{bad_file}: good. 1 account(s), 2 number(s), 2 program(s), 0 destination(s).\n",
+    )
+    assert bad.returncode == 2
+    assert "line" in bad.stderr
+    assert "server.port" in bad.stderr
+    assert "limits2" in bad.stderr
+
+
+def test_lookup_of_a_stranger_and_of_what_is_no_number(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+
+    assert json.loads(keyroute("lookup", "+14155550101", "--config", config).stdout) == {
+        "number": "+14155550101",
+        "known": False,
+        "consent": {},
+        "aliases": [],
+    }
+    assert "Write it as +14155550101" in keyroute("lookup", "nobody at all", "--config", config).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["show", "0-1-1"], 1, "`keyroute dead list` shows"),
+        (["show", "nonsense"], 1, "`keyroute dead list` shows"),
+        (["retry"], 2, "--all"),
+        (["drop", "--destination", "crm", "0-1-1"], 2, "--destination goes with --all"),
+    ],
+)
+def test_dead_says_what_to_do_instead(tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+    ran = keyroute("dead", *arguments, "--config", write_configuration(tmp_path))
+
+    assert ran.returncode == code
+    assert says in ran.stderr
+
+
+def test_a_store_set_up_with_other_shards_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    keyroute("lookup", "+14155550101", "--config", config)
+    config.write_text(config.read_text().replace("shards = 4", "shards = 5"))
+    ran = keyroute("lookup", "+14155550101", "--config", config)
+
+    assert ran.returncode == 1
+    assert "Set store.shards = 4" in ran.stderr

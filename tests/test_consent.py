@@ -1,0 +1,142 @@
+"""The state table and the rows made of it: what may never happen, for every mode, intent and state."""
+
+import itertools
+from dataclasses import replace
+from typing import get_args
+
+import orjson
+import pytest
+
+from router.consent import STATES, OptInMode, step
+from router.decide import Policy, decide, intended
+from router.rules import Match, Rule
+from router.types import ConsentState, Decision, Intent, OptOutType
+
+MODES: tuple[OptInMode, ...] = get_args(OptInMode)
+INTENTS: tuple[Intent, ...] = get_args(Intent)
+EVERY_ROW = list(itertools.product(MODES, INTENTS, STATES))
+
+POLICY = Policy(
+    program="deals",
+    opt_in="double",
+    confirm_within_days=30,
+    languages=("en", "fr"),
+    replies={
+        "en": {"opt_in": "welcome", "prompt": "sure?", "opt_out": "bye", "help": "call us", "none": "what?"},
+        "fr": {"opt_in": "bienvenue", "opt_out": "au revoir"},
+    },
+    carrier_answers=frozenset(),
+)
+
+
+def match(intent: Intent, language: str | None = "en", replies: dict[str, str] | None = None) -> Match:
+    return Match(Rule(intent, "WORD", language, f"keyword:{language}/WORD", replies or {}), None)
+
+
+def decision(
+    policy: Policy, found: Match, state: ConsentState, *, hint: OptOutType | None = None, person: bool = True
+) -> Decision:
+    """The decision for a sender in that state."""
+    row = decide(policy, found, hint, person=person)[STATES.index(state)]
+    return Decision(**orjson.loads(row.decision))
+
+
+@pytest.mark.parametrize(("mode", "intent", "state"), EVERY_ROW)
+def test_an_opt_out_always_leads_to_unsubscribed_and_nothing_else_does(
+    mode: OptInMode, intent: Intent, state: ConsentState
+) -> None:
+    after = step(mode, intent, state).after
+
+    assert (after == "unsubscribed") == (intent == "opt_out" or (state == "unsubscribed" and intent != "opt_in"))
+
+
+@pytest.mark.parametrize(("mode", "intent"), list(itertools.product(MODES, INTENTS)))
+def test_who_has_opted_out_is_answered_only_help_and_a_new_opt_in(mode: OptInMode, intent: Intent) -> None:
+    answered = step(mode, intent, "unsubscribed").reply is not None
+
+    assert answered == (intent in ("help", "opt_in"))
+
+
+@pytest.mark.parametrize(("mode", "intent", "state"), [row for row in EVERY_ROW if row[2] != "subscribed"])
+def test_only_an_opt_in_or_a_pending_yes_subscribes(mode: OptInMode, intent: Intent, state: ConsentState) -> None:
+    subscribes = step(mode, intent, state).after == "subscribed"
+
+    assert subscribes == ((mode == "single" and intent == "opt_in") or (intent == "confirm" and state == "pending"))
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_help_changes_nothing_and_always_answers(state: ConsentState) -> None:
+    for mode in MODES:
+        assert step(mode, "help", state).after == state
+        assert step(mode, "help", state).reply == "help"
+
+
+def test_the_reply_is_in_the_language_of_the_keyword_or_else_in_the_programs_first() -> None:
+    assert decision(POLICY, match("opt_out", "fr"), "subscribed").reply == "au revoir"
+    assert decision(POLICY, match("opt_in", "fr"), "none").reply == "sure?"
+    assert decision(POLICY, match("help", "fr"), "none").reply == "call us"
+
+
+def test_a_keyword_of_the_program_answers_with_its_own_text() -> None:
+    own = match("custom", None, {"fr": "dix pour cent"})
+
+    assert decision(POLICY, own, "none").reply == "dix pour cent"
+    assert decision(POLICY, own, "unsubscribed").reply is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "reads", "counts"),
+    [
+        ("STOP", "custom", "opt_out"),
+        ("START", "opt_out", "opt_out"),
+        ("HELP", "none", "help"),
+        ("START", "none", "opt_in"),
+    ],
+)
+def test_the_carriers_reading_counts_unless_ours_is_an_opt_out(hint: OptOutType, reads: Intent, counts: Intent) -> None:
+    assert intended(match(reads), hint) == counts
+    assert decision(POLICY, match(reads), "subscribed", hint=hint).reply is None
+
+
+def test_what_the_carrier_answers_itself_is_recorded_in_silence() -> None:
+    policy = replace(POLICY, carrier_answers=frozenset({"opt_out"}))
+    found = decision(policy, match("opt_out"), "subscribed")
+
+    assert (found.after, found.reply) == ("unsubscribed", None)
+    assert decision(policy, match("help"), "subscribed").reply == "call us"
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+@pytest.mark.parametrize("state", STATES)
+def test_a_sender_that_is_nobody_changes_nothing_and_hears_nothing(intent: Intent, state: ConsentState) -> None:
+    found = decision(POLICY, match(intent), state, person=False)
+
+    assert (found.after, found.reply) == (state, None)
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_a_number_without_program_knows_only_the_opt_out(intent: Intent) -> None:
+    unrouted = replace(POLICY, program=None, opt_in="single", replies={})
+    rows = decide(unrouted, match(intent), None, person=True)
+
+    assert [row.after for row in rows] == (["unsubscribed"] * 4 if intent == "opt_out" else list(STATES))
+    assert [row.renews for row in rows] == [intent == "opt_out"] * 4
+
+
+def test_a_question_stays_open_for_the_days_that_the_program_says_and_each_asking_starts_anew() -> None:
+    rows = decide(POLICY, match("opt_in"), None, person=True)
+
+    assert [(row.after, row.renews, row.expires_in) for row in rows] == [
+        ("pending", True, 30 * 86400),
+        ("pending", True, 30 * 86400),
+        ("subscribed", False, 0),
+        ("pending", True, 30 * 86400),
+    ]
+
+
+def test_a_silent_decision_stands_beside_each_one_with_a_reply() -> None:
+    for intent in INTENTS:
+        for row in decide(POLICY, match(intent), None, person=True):
+            found = Decision(**orjson.loads(row.decision))
+            expected = replace(found, reply=None) if found.reply else None
+            assert (Decision(**orjson.loads(row.silent)) if row.silent else None) == expected
