@@ -18,7 +18,7 @@ run: $(VENV)/installed data/secrets
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/installed-lint
+lint: $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

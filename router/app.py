@@ -20,10 +20,9 @@ from router.config import Settings, load
 from router.errors import BodyTooLarge, ConfigurationError, RequestError, RouterError, TooManyFields
 from router.routing import API_ACCOUNT
 from router.service import Role, Service
+from router.tasks import cancelled
 from router.types import Answer, RawRequest
 
-#: How long the server takes to listen, once the lifespan has begun, in seconds.
-_LISTENING = 0.05
 #: The most fields that a form or query may have. The longest that carriers send have some sixty.
 _MOST_FIELDS = 1000
 
@@ -93,7 +92,7 @@ def create_app(
         except RouterError as error:
             app.state.failure = error
             raise
-        worker = asyncio.create_task(_deliver(service))
+        service.begin_delivery()
         reloader = Reloader(service, config) if config else None
         if reloader:
             reloader.listen()
@@ -102,7 +101,6 @@ def create_app(
         finally:
             if reloader:
                 await reloader.close()
-            await worker
             await service.stop()
 
     routes: list[BaseRoute] = [
@@ -135,8 +133,7 @@ class Reloader:
         """Lets a reload that is under way finish."""
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await cancelled([self._task])
 
     async def _run(self) -> None:
         while True:
@@ -148,18 +145,15 @@ class Reloader:
         outcome = "done"
         try:
             await self._service.reload(await asyncio.to_thread(load, self._path))
-        except ConfigurationError as error:
+        except RouterError as error:
             outcome = "refused"
-            _log.error("reload refused, the old configuration stays in use", problems=[str(p) for p in error.problems])
+            # A problem's remedy may repeat a number that is written wrongly; `keyroute check` shows it.
+            problems = error.problems if isinstance(error, ConfigurationError) else ()
+            said = [f"line {problem.line}: {problem.key}: {problem.message}" for problem in problems] or [str(error)]
+            _log.error("reload refused, the old configuration stays in use", problems=said)
         else:
             _log.info("configuration reloaded", path=str(self._path))
         self._service.metrics.reloads.labels(outcome).inc()
-
-
-async def _deliver(service: Service) -> None:
-    # The server listens a moment after the start; what delivery imports would hold it up.
-    await asyncio.sleep(_LISTENING)
-    await service.start_worker()
 
 
 def _ingress(service: Service, clock: Callable[[], float]) -> list[BaseRoute]:

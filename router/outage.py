@@ -7,6 +7,7 @@ import structlog
 
 from router.errors import StoreUnavailable
 from router.spill import Spill
+from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
 
@@ -55,8 +56,7 @@ class Outage:
     async def close(self) -> None:
         """Ends a recovery that is under way; what was not replayed stays on disk."""
         if self._recovery is not None:
-            self._recovery.cancel()
-            await asyncio.wait([self._recovery])
+            await cancelled([self._recovery])
         self.spill.close()
 
     async def _recover(self) -> None:

@@ -17,7 +17,8 @@ from router.outage import Outage
 from router.pipeline import Pipeline
 from router.routing import Routing
 from router.spill import Spill
-from router.store import Commits, DeadLetters, Store
+from router.store import Commits, DeadLetters, Outbox, Store
+from router.tasks import cancelled
 from router.telemetry import Metrics
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _log = structlog.get_logger("router.service")
 Role = Literal["all", "ingress", "worker"]
 
 EMBEDDED = "embedded"
+#: How long the server takes to listen after the start, in seconds.
+_LISTENING = 0.05
 
 
 def open_store(settings: Settings) -> tuple[Store, EmbeddedServer | None]:
@@ -55,8 +58,9 @@ class Service:
         self.metrics = Metrics()
         self._clock = clock
         self._owner = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        self._open = AsyncExitStack()
+        self._open = AsyncExitStack()  # what `stop` closes
         self._worker: Worker | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._store, self._server = open_store(settings)
         self.outage = Outage(
             Spill(settings.store.data / "spill", settings.store.spill_max_bytes), self._ping, self.metrics
@@ -73,56 +77,70 @@ class Service:
 
     async def start(self) -> None:
         """Opens everything. Raises `StoreUnavailable` or `StoreMismatch`, with nothing left open."""
-        if self._server:
-            self._open.callback(self._server.stop)
         async with AsyncExitStack() as opened:
-            opened.push_async_callback(self._open.aclose)
-            self._open.push_async_callback(self._store.close)
+            if self._server:
+                opened.callback(self._server.stop)
+            opened.push_async_callback(self._store.close)
             if self._server:
                 await self._server.ready()
             await self._store.open()
+            await Outbox(self._store, list(self.settings.destinations)).register()
             if self.role != "worker":
-                self._open.push_async_callback(self.outage.close)
+                opened.push_async_callback(self.outage.close)
                 await self.outage.start(self.pipeline.replay)
-            self._open.push_async_callback(self._stop_worker)
-            opened.pop_all()
+            opened.push_async_callback(self._end_delivery)
+            self._open = opened.pop_all()
 
-    async def start_worker(self) -> None:
-        """Begins to deliver, where that is this process's role.
-
-        A step of its own, so that texts are taken already: the HTTP client alone takes 200 ms to import.
-        """
-        if self.role == "ingress":
-            return
-        module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
-        worker: Worker = module.Worker(self.settings, self._store, self._owner, self.metrics, self._clock)
-        self._worker = worker
-        await worker.start()
+    def begin_delivery(self) -> None:
+        """Starts the worker, where that is this process's role; returns before it works."""
+        if self.role != "ingress":
+            self._starting = asyncio.create_task(self._start_worker())
 
     async def stop(self) -> None:
         """Closes everything, the last opened first."""
         await self._open.aclose()
 
     async def reload(self, settings: Settings) -> None:
-        """Takes another configuration into use, or raises `ConfigurationError` and keeps the old one."""
+        """Takes another configuration into use. Raises a `RouterError` and keeps the old one if that cannot be."""
         fixed = [name for name in ("server", "store") if getattr(settings, name) != getattr(self.settings, name)]
         if fixed:
-            raise ConfigurationError(
-                str(settings.path),
-                [
-                    Problem(0, name, "cannot be changed while keyroute runs.", "Restart it to change this section.")
-                    for name in fixed
-                ],
-            )
+            remedy = "Restart it to change this section."
+            problems = [Problem(0, name, "cannot be changed while keyroute runs.", remedy) for name in fixed]
+            raise ConfigurationError(str(settings.path), problems)
         routing = await asyncio.to_thread(Routing, settings)
-        await self._stop_worker()
+        await Outbox(self._store, list(settings.destinations)).register()
+        worker = await self._new_worker(settings) if self.role != "ingress" else None
         self.settings, self.pipeline.routing = settings, routing
-        await self.start_worker()
+        await self._end_delivery()
+        if worker:
+            self._worker = worker
+            await worker.start()
+
+    async def _start_worker(self) -> None:
+        # The server listens a moment from now; what delivery imports would hold that up.
+        await asyncio.sleep(_LISTENING)
+        self._worker = await self._new_worker(self.settings)
+        await self._worker.start()
+
+    async def _new_worker(self, settings: Settings) -> "Worker":
+        # Imported so late because the HTTP client alone takes 200 ms to import, and texts can be taken before.
+        module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
+        worker: Worker = module.Worker(settings, self._store, self._owner, self.metrics, self._clock)
+        return worker
+
+    async def _end_delivery(self) -> None:
+        if self._starting:
+            await cancelled([self._starting])
+        if self._worker:
+            worker, self._worker = self._worker, None
+            await worker.stop()
 
     async def unready(self) -> str | None:
         """Why this process should get no traffic now; None if it should."""
         if not self.outage.over:
             return "the store is away, or texts from the spill file are still being taken in"
+        if self._starting and self._starting.done() and (failure := self._starting.exception()):
+            return f"nothing is delivered, restart keyroute: {failure}"
         try:
             await self._ping()
         except StoreUnavailable as error:
@@ -137,8 +155,3 @@ class Service:
                 # An embedded server that has ended is started again, here or by whichever process asks first.
                 self._server.spawn()
             raise
-
-    async def _stop_worker(self) -> None:
-        if self._worker:
-            worker, self._worker = self._worker, None
-            await worker.stop()

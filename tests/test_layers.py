@@ -12,7 +12,7 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 
 #: The rooms of `router/` from the ground up: each imports only from rows above its own.
 ROOMS = [
-    "_core _version errors language lua telemetry types",
+    "_core _version errors language lua tasks telemetry types",
     "consent embedded ports rules spill",
     "decide registry store",
     "config outage",

@@ -245,25 +245,34 @@ class Lane:
         _log.warning("delivery will be retried", destination=name, shard=self.shard, reason=retried[0].reason)
 
     async def _release_parked(self) -> None:
-        """Delivers the texts of senders whose alias exists by now, several senders at a time."""
+        """Delivers the texts of senders whose alias exists by now, the oldest of each, several senders at a time."""
+        senders: dict[str, None] = {}
         while not self._stopping:
-            senders = [await self._released.get()]
-            while not self._released.empty() and len(senders) < self._platform.batch_size:
-                senders.append(self._released.get_nowait())
-            await self._deliver_parked(dict.fromkeys(senders))
+            released = [] if senders else [await self._released.get()]
+            while not self._released.empty():
+                released.append(self._released.get_nowait())
+            if released:
+                await self._note_known(released)
+                senders |= dict.fromkeys(released)
+            await self._deliver_parked(senders)
 
-    async def _deliver_parked(self, senders: dict[str, None]) -> None:
+    async def _note_known(self, senders: Sequence[str]) -> None:
         steps = Steps()
         for sender in senders:
             steps.known(sender)
         await self._outbox.settle(self._held.lease, self._destination.name, steps)
-        while senders and not self._stopping:
-            heads = await asyncio.gather(*(self._head(sender) for sender in senders))
-            batch = [head for head in heads if head]
-            steps = Steps()
-            done = {entry.event.message.sender for entry in await self._deliver(batch, steps)} if batch else set()
-            gone = [sender for sender, head in zip(senders, heads, strict=True) if head is None]
-            await self._unpark(senders, steps, [*((sender, 1) for sender in done), *((sender, 0) for sender in gone)])
+
+    async def _deliver_parked(self, senders: dict[str, None]) -> None:
+        """One attempt; takes those out of `senders` of whom nothing is parked any more."""
+        chosen = list(senders)[: self._platform.batch_size]
+        for sender in chosen:
+            senders[sender] = senders.pop(sender)  # to the end: who fails does not keep the others waiting
+        heads = await asyncio.gather(*(self._head(sender) for sender in chosen))
+        batch = [head for head in heads if head]
+        steps = Steps()
+        done = {entry.event.message.sender for entry in await self._deliver(batch, steps)} if batch else set()
+        gone = [sender for sender, head in zip(chosen, heads, strict=True) if head is None]
+        await self._unpark(senders, steps, [*((sender, 1) for sender in done), *((sender, 0) for sender in gone)])
 
     async def _head(self, sender: str) -> Parked | None:
         entries = await self._outbox.parked_entries(self.shard, self._destination.name, sender, 1)

@@ -19,6 +19,7 @@ from router.delivery.lane import Destination, Held, Lane
 from router.errors import DeliveryError, StoreUnavailable
 from router.ports import Http, Options, OptionsType, Platform
 from router.store import LeaseLost, Outbox, People, Store, Workers
+from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event
 
@@ -71,53 +72,47 @@ class Worker:
         self._workers = Workers(store, owner, settings.worker.lease_seconds)
         self._owner = owner
         self._shards = range(store.keys.shards)
+        self._clients: list[HttpClient] = []
         self._destinations: dict[str, tuple[Destination, AliasWorker | None]] = {}
+        for name, configured in settings.destinations.items():
+            http = HttpClient(configured.timeout_seconds, configured.allow_private)
+            self._clients.append(http)
+            platform = registry.platform(configured.platform)(name, configured.options, settings.program_options(name))
+            self._add_destination(name, platform, http, configured.give_up_after_hours * 3600)
         self._held: dict[int, Held] = {}
         self._lanes: dict[int, list[tuple[Lane, asyncio.Task[None]]]] = {}
         self._seen: dict[int, str] = {}
         self._holding = asyncio.Event()
-        self._clients = AsyncExitStack()
+        self._open = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
 
     async def start(self) -> None:
         """Takes shards and begins to deliver."""
-        for name, settings in self._settings.destinations.items():
-            client = HttpClient(settings.timeout_seconds, settings.allow_private)
-            http = await self._clients.enter_async_context(client)
-            platform = registry.platform(settings.platform)(
-                name, settings.options, self._settings.program_options(name)
-            )
-            self._add_destination(name, platform, http, settings.give_up_after_hours * 3600)
-        self._tasks += [asyncio.create_task(self._hold_leases()), asyncio.create_task(self._watch())]
+        for client in self._clients:
+            await self._open.enter_async_context(client)
+        runs = [aliases.run() for _, aliases in self._destinations.values() if aliases]
+        self._tasks = [asyncio.create_task(run) for run in (*runs, self._hold_leases(), self._watch())]
 
     async def stop(self) -> None:
         """Lets requests that are under way finish, then gives the shards up."""
-        # A cancellation alone does not do: up to Python 3.11 one that meets the end of a store call is swallowed
-        # (asyncio.wait_for), so every loop looks at a flag too.
-        self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks)
         for shard in list(self._held):
             await self._drop(shard)
         try:
             await self._workers.leave()
         except StoreUnavailable as error:
             _log.warning("worker left without saying so", error=str(error))
-        await self._clients.aclose()
+        await self._open.aclose()
 
     def _add_destination(self, name: str, platform: Platform, http: Http, give_up_after: float) -> None:
         gate = Gate(time.monotonic, random.Random())  # noqa: S311 (jitter, not a secret)
         aliases = AliasWorker(name, platform, http, gate) if platform.needs_alias else None
         self._destinations[name] = (Destination(name, platform, http, gate, give_up_after), aliases)
-        if aliases:
-            self._tasks.append(asyncio.create_task(aliases.run()))
 
     async def _hold_leases(self) -> None:
         """Renews what is held, takes what is free up to a fair share, and gives up what is more than that."""
         lease_seconds = self._settings.worker.lease_seconds
-        while not self._stopping:
+        while True:
             try:
                 share = -(-len(self._shards) // await self._workers.count())
                 for shard in list(self._held)[share:]:
@@ -145,8 +140,9 @@ class Worker:
         if shard in self._held:
             self._held[shard].until = until
             return
+        removed = await self._outbox.destinations(shard) - set(self._destinations)
         self._held[shard] = Held(lease, until)
-        for name in await self._outbox.destinations(shard) - set(self._destinations):
+        for name in removed:
             self._add_destination(name, _Removed(name), HttpClient(1.0, allow_private=False), 0.0)
         self._seen[shard] = "0-0"
         self._lanes[shard] = [self._start_lane(shard, name) for name in self._destinations]
@@ -173,9 +169,7 @@ class Worker:
             lane.stop()
         if any(lane.in_flight for lane, _ in lanes):
             await asyncio.wait([task for _, task in lanes], timeout=_GRACE)
-        for _, task in lanes:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in lanes), return_exceptions=True)
+        await cancelled(task for _, task in lanes)
         if held and release:
             try:
                 await self._outbox.release(held.lease)
@@ -197,7 +191,7 @@ class Worker:
 
     async def _watch(self) -> None:
         """Wakes the lanes of a shard when it has news."""
-        while not self._stopping:
+        while True:
             await self._holding.wait()
             try:
                 news = await self._outbox.wait(dict(self._seen), _LONGEST_WAIT)

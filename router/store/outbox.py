@@ -122,6 +122,17 @@ class Outbox:
         ahead = cast("bytes | None", await asked(self._redis.hget(self._keys.ahead(shard), destination)))
         return position.decode(), set(orjson.loads(ahead or b"[]"))
 
+    async def register(self) -> None:
+        """Gives each configured destination a position in every shard, so that nothing meant for it is cut away.
+
+        To be done before the first text is accepted for it: the worker of another process may not know it yet.
+        """
+        pipeline = self._redis.pipeline(transaction=False)
+        for shard in range(self._keys.shards):
+            for destination in filter(None, self._destinations.split(",")):
+                pipeline.hsetnx(self._keys.positions(shard), destination, "0-0")
+        await asked(pipeline.execute())
+
     async def destinations(self, shard: int) -> set[str]:
         """Every destination that ever had a position in the shard, configured or not."""
         return {
