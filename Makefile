@@ -24,8 +24,8 @@ lint: $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-lint
 	$(BIN)/mypy
 	PATH="$(abspath $(BIN)):$$PATH" cython-lint router/_core.pyx
 
-bench: $(VENV)/installed-bench
-	$(BIN)/python -m pytest bench --benchmark-only $(ARGS)
+bench: $(VENV)/installed-test $(VENV)/installed-bench
+	$(BIN)/python -m pytest bench $(ARGS)
 
 # The whole of it: 50 kills. `make test` does a few.
 crash-test: $(VENV)/installed-test

@@ -85,7 +85,7 @@ class MessagesApi:
                 channel=body.channel,
                 media=tuple(Media(media.url, media.id, media.content_type) for media in body.media),
             )
-            return (await self._pipeline.take(request, [text]))[0]
+            return (await self._pipeline.accept(request, [text]))[0]
         except ValidationError as error:
             malformed = BadPayload("; ".join(_place(found["loc"]) + found["msg"] for found in error.errors()))
         except BadPayload as error:

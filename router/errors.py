@@ -1,4 +1,4 @@
-"""Every error that keyroute raises on purpose.
+"""The errors that keyroute raises on purpose.
 
 RouterError
 ├── ConfigurationError    the file cannot be used; carries every problem found
@@ -96,6 +96,23 @@ class StoreUnavailable(RouterError):
 
 class StoreMismatch(RouterError):
     """The store was set up differently from what the configuration says."""
+
+
+class LeaseLost(RouterError):
+    """Another worker holds the shard now; what was to be written was not."""
+
+
+class NoSuchLetter(RouterError):
+    """No dead letter has that id."""
+
+
+class AdapterError(RouterError):
+    """A carrier or platform adapter cannot be used. `remedy` says what to do, as a sentence."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message} {remedy}")
+        self.message = message
+        self.remedy = remedy
 
 
 class DeliveryError(RouterError):

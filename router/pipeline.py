@@ -1,7 +1,6 @@
 """The path of a text: verify, parse, normalise, match, decide, commit; and only then an answer. No HTTP in here."""
 
 import asyncio
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -13,13 +12,14 @@ from router._core import classify_address
 from router.decide import intended
 from router.errors import BadPayload, RequestError, RouterError, StoreUnavailable, UnknownAccount
 from router.outage import Outage
+from router.records import read_request, read_text, write_message
 from router.routing import API_ACCOUNT, Account, Route, Routing
-from router.store import Commit, Commits, DeadLetters, read_message
+from router.store import Commit, Commits, DeadLetters
 from router.telemetry import Metrics
 from router.types import Answer, Decision, Inbound, Intent, RawRequest
+from router.unhandled import MOST_KEPT, request_record, text_record
 
-#: How much of a refused body is kept.
-_KEPT_BODY = 64 * 1024
+SILENCE = Decision("none", None, None, None, None, None, "none", "none", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class Accepted:
 
     event_id: str
     decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A text that only has to be committed."""
+
+    event_id: str
+    commit: Commit
 
 
 class Pipeline:
@@ -58,14 +66,14 @@ class Pipeline:
         try:
             account.carrier.verify(request)
             texts = account.carrier.parse(request)
-            outcome, decisions = await self._take(account, request, texts)
+            outcome, decisions = await self._accept_or_spill(account, request, texts)
             answer = account.carrier.answer(decisions)
         except RouterError as error:
-            outcome, answer = type(error).__name__, account.carrier.answer(await self._refused(request, error))
+            outcome, answer = type(error).__name__, account.carrier.answer(await self._kept(request, error))
         self._metrics.requests.labels(account.name, outcome).inc()
         return answer
 
-    def refuse(self, account: str, error: RequestError) -> Answer:
+    def unreadable(self, account: str, error: RequestError) -> Answer:
         """What the carrier of an account answers to a request that could not even be read."""
         found = self.routing.accounts.get(account)
         if found is None:
@@ -73,101 +81,87 @@ class Pipeline:
         self._metrics.requests.labels(account, type(error).__name__).inc()
         return found.carrier.answer(error)
 
+    async def accept(self, request: RawRequest, texts: Sequence[Inbound], *, answer: bool = True) -> list[Accepted]:
+        """Makes the texts of a request durable, in their order.
+
+        A text whose addresses make no sense is kept as a dead letter and its neighbours go on. Raises `BadPayload` if
+        none makes sense, and `StoreUnavailable`, at once while earlier texts wait for the store.
+        """
+        self._outage.check()
+        return await self._accept(request, texts, answer=answer)
+
+    async def keep(self, request: RawRequest, reason: str) -> None:
+        """Keeps an authentic request that cannot be used, with its raw body, as a dead letter."""
+        await self._dead.keep(request_record(request, reason, self._clock()))
+
     async def replay(self, request: RawRequest) -> None:
         """A spilled request: it was verified and answered with silence when it came. Raises `StoreUnavailable`."""
-        account = self.routing.accounts.get(request.account)
-        if account is None:
-            await self.keep(request, f"spilled for the account {request.account!r}, which is not configured any more")
-            return
         try:
-            texts = account.carrier.parse(request)
-            await self._accept(request, texts, answer=False)
+            await self._accept(request, self._parsed_again(request), answer=False)
         except RequestError as error:
             await self.keep(request, str(error))
         self._metrics.replayed.inc()
 
     async def retry(self, record: Mapping[str, Any]) -> None:
-        """Takes a refused request or text (as `keep` and `_undelivered` wrote it) as if it came now, unanswered.
+        """Takes what `router.unhandled` recorded as if it came now, unanswered.
 
-        Raises `BadPayload` if it would be refused again, and leaves everything as it is.
+        Raises `BadPayload` if it would be recorded again, and leaves everything as it is.
         """
-        if record["kind"] == "malformed":
-            headers = {"content-type": record["content_type"]}
-            query, body = b64decode(record["query"]), b64decode(record["body"])
-            request = RawRequest(record["account"], record["method"], query, headers, body, record["at"])
-            account = self.routing.accounts.get(request.account)
-            if account is None:
-                raise BadPayload(f"the account {request.account!r} is not configured.")
-            texts = account.carrier.parse(request)
-        else:
-            text = read_message(record["text"]["message"])
-            request = RawRequest(record["account"], "POST", b"", {}, b"", record["at"])
-            # It was accepted under its own id already, and nobody was told.
-            texts = [replace(text, message_id=f"{text.message_id}\0retried")]
-            commit = self._prepare(request, texts[0], answer=False)[1]
-            if commit.undelivered:
-                raise BadPayload(orjson.loads(commit.undelivered)["reason"])
-        await self._accept(request, texts, answer=False)
+        if record["kind"] == "request":
+            if record["cut"]:
+                raise BadPayload(f"only the first {MOST_KEPT} bytes of it were kept. Ask the carrier to send it again.")
+            request = read_request(record["request"])
+            await self._accept(request, self._parsed_again(request), answer=False)
+            return
+        text = read_text(record["text"])
+        # It was accepted under its own id already, and nobody was told.
+        again = self._prepare(
+            record["account"], replace(text, message_id=f"{text.message_id}\0retried"), record["at"], answer=False
+        )
+        if again.commit.undelivered:
+            raise BadPayload(orjson.loads(again.commit.undelivered)["reason"])
+        await self._commit(record["account"], [again])
 
-    async def take(self, request: RawRequest, texts: Sequence[Inbound]) -> list[Accepted]:
-        """Accepts texts unless earlier ones wait for the store. Raises `BadPayload`, `StoreUnavailable`."""
-        self._outage.check()
-        return await self._accept(request, texts, answer=True)
-
-    async def _accept(self, request: RawRequest, texts: Sequence[Inbound], *, answer: bool) -> list[Accepted]:
-        """Makes texts durable, in their order. Raises `BadPayload` if none makes sense, `StoreUnavailable`.
-
-        A text whose addresses make no sense is kept as a refused request; its neighbours go on.
-        """
-        commits, problems = [], []
-        for text in texts:
-            try:
-                commits.append(self._prepare(request, text, answer=answer))
-            except BadPayload as error:
-                problems.append(str(error))
-        if problems and not commits:
-            raise BadPayload("; ".join(problems))
-        with self._metrics.commit_seconds.time():
-            committed = await asyncio.gather(*(self._commits.commit(commit) for _, commit in commits))
-        if problems:
-            await self.keep(request, "; ".join(problems))
-        accepted = []
-        for (event_id, commit), result in zip(commits, committed, strict=True):
-            decision = Decision(**orjson.loads(result.decision))
-            self._count(request.account, commit, decision, first=result.first)
-            accepted.append(Accepted(event_id, decision))
-        return accepted
-
-    async def keep(self, request: RawRequest, reason: str) -> None:
-        """Keeps an authentic request that cannot be used, with its raw body, as a dead letter."""
-        record = {
-            "v": 1,
-            "kind": "malformed",
-            "reason": reason,
-            "at": self._clock(),
-            "account": request.account,
-            "method": request.method,
-            "query": b64encode(request.query[:_KEPT_BODY]).decode(),
-            "content_type": request.headers.get("content-type", ""),
-            "body": b64encode(request.body[:_KEPT_BODY]).decode(),
-        }
-        await self._dead.refuse(orjson.dumps(record))
-
-    async def _take(
+    async def _accept_or_spill(
         self, account: Account, request: RawRequest, texts: Sequence[Inbound]
     ) -> tuple[str, list[Decision]]:
         if not texts:
             return "ignored", []
         try:
-            accepted = await self.take(request, texts)
+            accepted = await self.accept(request, texts)
         except StoreUnavailable:
             if account.carrier.retries:
                 raise
             await self._outage.spill.append(request)
-            return "spilled", [self._unanswered(account.name, text) for text in texts]
+            # Nothing is decided yet, so nobody is answered.
+            return "spilled", [SILENCE] * len(texts)
         return "accepted", [found.decision for found in accepted]
 
-    async def _refused(self, request: RawRequest, error: RouterError) -> RouterError:
+    async def _accept(self, request: RawRequest, texts: Sequence[Inbound], *, answer: bool) -> list[Accepted]:
+        prepared, problems = [], []
+        for text in texts:
+            try:
+                prepared.append(self._prepare(request.account, text, request.received_at, answer=answer))
+            except BadPayload as error:
+                problems.append(str(error))
+        if problems and not prepared:
+            raise BadPayload("; ".join(problems))
+        accepted = await self._commit(request.account, prepared)
+        if problems:
+            await self.keep(request, "; ".join(problems))
+        return accepted
+
+    async def _commit(self, account: str, prepared: Sequence[_Prepared]) -> list[Accepted]:
+        with self._metrics.commit_seconds.time():
+            committed = await asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
+        accepted = []
+        for one, result in zip(prepared, committed, strict=True):
+            decision = Decision(**orjson.loads(result.decision))
+            self._count(account, decision, first=result.first)
+            accepted.append(Accepted(one.event_id, decision))
+        return accepted
+
+    async def _kept(self, request: RawRequest, error: RouterError) -> RouterError:
         """Keeps what is authentic and malformed; if neither store nor disk takes it, the carrier must come again."""
         if not isinstance(error, BadPayload):
             return error
@@ -181,53 +175,44 @@ class Pipeline:
                 return away
         return error
 
-    def _prepare(self, request: RawRequest, text: Inbound, *, answer: bool) -> tuple[str, Commit]:
-        account, at = request.account, request.received_at
+    def _parsed_again(self, request: RawRequest) -> Sequence[Inbound]:
+        """The texts of a request that was verified when it came."""
+        account = self.routing.accounts.get(request.account)
+        if account is None:
+            raise BadPayload(f"the account {request.account!r} is not configured. Configure it, then retry.")
+        return account.carrier.parse(request)
+
+    def _prepare(self, account: str, text: Inbound, at: float, *, answer: bool) -> _Prepared:
         kind, sender = classify_address(text.sender)
         recipient_kind, recipient = classify_address(text.recipient)
         if "malformed" in (kind, recipient_kind):
             which = "sender (from)" if kind == "malformed" else "recipient (to)"
             raise BadPayload(f"the {which} is neither a phone number, nor a short code, nor a name.")
         owner, route = self.routing.find(account, text.channel, recipient)
-        person = kind in ("phone", "user_id")
         match = self.routing.match(route, text)
-        rows = self.routing.rows(route, match, text.opt_out_type, person=person, answer=answer)
-        event_id, digest = _identity(account, sender, text.message_id)
         destinations = _destinations(route, intended(match, text.opt_out_type), kind)
-        message = orjson.dumps(
-            {
-                "v": 1,
-                "id": event_id,
-                "at": at,
-                "account": owner,
-                "message": replace(text, sender=sender, recipient=recipient),
-            }
-        )
-        need_alias = tuple(name for name in route.need_alias if name in destinations)
-        return event_id, Commit(
+        event_id, digest = _identity(account, sender, text.message_id)
+        message = write_message(event_id, at, owner, replace(text, sender=sender, recipient=recipient))
+        commit = Commit(
             sender=sender,
             digest=digest,
-            program=route.consent,
+            consent=route.key,
             account=owner,
             dedupe_seconds=self._dedupe_seconds(account),
             destinations=destinations,
-            need_alias=need_alias,
+            need_alias=tuple(name for name in route.need_alias if name in destinations),
             message=message,
-            undelivered=_undelivered(route, destinations, account, at, message),
-            rows=rows,
+            undelivered=text_record(route, destinations, account, at, message),
+            rows=self.routing.rows(route, match, text.opt_out_type, person=kind in ("phone", "user_id"), answer=answer),
         )
+        return _Prepared(event_id, commit)
 
     def _dedupe_seconds(self, account: str) -> int:
         return (
             self.routing.api_dedupe_seconds if account == API_ACCOUNT else self.routing.accounts[account].dedupe_seconds
         )
 
-    def _unanswered(self, account: str, text: Inbound) -> Decision:
-        """What a carrier is told of a text that waits on disk: nothing is decided yet, so nobody is answered."""
-        _, route = self.routing.find(account, text.channel, text.recipient)
-        return Decision("none", None, None, route.policy.program, None, None, "none", "none", None)
-
-    def _count(self, account: str, commit: Commit, decision: Decision, *, first: bool) -> None:
+    def _count(self, account: str, decision: Decision, *, first: bool) -> None:
         if not first:
             self._metrics.repeats.labels(account).inc()
             return
@@ -250,15 +235,3 @@ def _destinations(route: Route, intent: Intent, kind: str) -> tuple[str, ...]:
         # An alias is a phone number; who has none cannot be addressed where aliases are needed.
         return tuple(name for name in route.destinations if name not in route.need_alias)
     return route.destinations
-
-
-def _undelivered(route: Route, destinations: tuple[str, ...], account: str, at: float, message: bytes) -> bytes:
-    """A record of a text that no destination hears of although one was meant to; empty for all others."""
-    if route.policy.program is None:
-        reason = "unrouted: no program has the number. Add it to [[numbers]], then retry"
-    elif route.destinations and not destinations:
-        reason = "the sender has no phone number, and every destination addresses people by theirs"
-    else:
-        return b""
-    record = {"v": 1, "kind": "text", "reason": reason, "at": at, "account": account, "text": orjson.Fragment(message)}
-    return orjson.dumps(record)

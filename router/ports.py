@@ -4,88 +4,19 @@ An adapter is a class named by an entry point of the group `router.carriers` or 
 are the keys that it understands in the configuration file; they are validated with the rest of the file.
 """
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationInfo
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import BaseModel, ConfigDict
 
 from router.errors import DeliveryError, RouterError
+from router.secrets import Secret
 from router.types import Answer, Decision, Event, HttpResponse, Inbound, RawRequest
 
+__all__ = ["MOST_FORM_FIELDS", "Carrier", "Http", "Options", "OptionsType", "Platform", "Secret"]
 
-class Secret:
-    """A secret read from `env:NAME` or `file:PATH`; never shows itself in `repr`, logs or errors.
-
-    A relative PATH counts from the folder of the configuration file.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The secret itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_plain_validator_function(cls._read)
-
-    @classmethod
-    def _read(cls, written: object, info: ValidationInfo) -> "Secret":
-        if isinstance(written, Secret):
-            return written
-        scheme, _, place = written.partition(":") if isinstance(written, str) else ("", "", "")
-        if scheme == "env" and place:
-            value = os.environ.get(place, "")
-            if not value:
-                raise PydanticCustomError(
-                    "secret_missing",
-                    "the environment variable {name} is not set.",
-                    {"name": place, "remedy": f"Set {place} before you start keyroute."},
-                )
-            return cls(value)
-        if scheme == "file" and place:
-            folder = (info.context or {}).get("folder", ".")
-            path = Path(folder, place)
-            try:
-                value = path.read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise PydanticCustomError(
-                    "secret_missing",
-                    "the secret file {path} cannot be read ({why}).",
-                    {
-                        "path": str(path),
-                        "why": type(error).__name__,
-                        "remedy": f"Write the secret into {path}.",
-                    },
-                ) from None
-            if not value:
-                raise PydanticCustomError(
-                    "secret_missing",
-                    "the secret file {path} is empty.",
-                    {"path": str(path), "remedy": f"Write the secret into {path}."},
-                )
-            return cls(value)
-        # The written value is not repeated here: it may be the secret itself.
-        raise PydanticCustomError(
-            "secret_inline",
-            "a secret cannot stand in the configuration file.",
-            {"remedy": 'Write "env:NAME" or "file:PATH" and keep the secret there.'},
-        )
+#: The most fields that a form or query may have. The longest that carriers send have some sixty.
+MOST_FORM_FIELDS = 1000
 
 
 class Options(BaseModel):

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from router.errors import RouterError
+from router.errors import AdapterError
 from router.ports import Carrier, Options, Platform
 
 Group = Literal["router.carriers", "router.platforms"]
@@ -23,15 +23,6 @@ _IMPORT_FAILURES = (
     TypeError,
     ValueError,
 )
-
-
-class AdapterError(RouterError):
-    """No usable adapter has this name; `message` says why, `remedy` what to do."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message} {remedy}")
-        self.message = message
-        self.remedy = remedy
 
 
 def names(group: Group) -> tuple[str, ...]:

@@ -17,20 +17,19 @@ from router.types import Channel, Inbound, OptOutType, Row
 API_ACCOUNT = "api"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What a text is treated by. `keywords` names its set of keywords, `consent` the field that holds its consent."""
+    """What a text is treated by. `key` names its keywords and its consent: a program's id, or `@ACCOUNT`."""
 
     policy: Policy
-    keywords: str
-    consent: str
+    key: str
     destinations: tuple[str, ...]
     need_alias: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A carrier account: its adapter, and what becomes of a text to a number that no program has."""
+    """A carrier account with its adapter."""
 
     name: str
     carrier: Carrier
@@ -66,7 +65,7 @@ class Routing:
             for name, programs in accounts.items()
         }
         self._rules = RuleBook(_keyword_sets(settings, self._unrouted.values()))
-        self._rows: dict[tuple[int, str | None, OptOutType | None, bool, bool], tuple[Row, ...]] = {}
+        self._rows: dict[tuple[Route, str | None, OptOutType | None, bool, bool], tuple[Row, ...]] = {}
 
     def find(self, account: str, channel: Channel, number: str) -> tuple[str, Route]:
         """The account whose consent is meant, and the route; for a number without a program the account's own."""
@@ -75,9 +74,9 @@ class Routing:
 
     def match(self, route: Route, text: Inbound) -> Match:
         """What the text, or else what stands behind the tapped button, means on this route."""
-        match = self._rules.find(route.keywords, text.text)
+        match = self._rules.find(route.key, text.text)
         if match.rule is None and text.payload:
-            return self._rules.find(route.keywords, text.payload)
+            return self._rules.find(route.key, text.payload)
         return match
 
     def rows(
@@ -86,7 +85,7 @@ class Routing:
         """The rows of `decide`, made once for all texts that differ in nothing that counts."""
         if match.argument is not None:
             return decide(route.policy, match, hint, person=person, answer=answer)
-        key = (id(route), match.rule.name if match.rule else None, hint, person, answer)
+        key = (route, match.rule.name if match.rule else None, hint, person, answer)
         rows = self._rows.get(key)
         if rows is None:
             rows = self._rows[key] = decide(route.policy, match, hint, person=person, answer=answer)
@@ -101,7 +100,7 @@ class Routing:
             replies=program.reply_texts,
             carrier_answers=frozenset(number.carrier_answers),
         )
-        return self._with_destinations(policy, program.id, program.id, [program])
+        return self._with_destinations(policy, program.id, [program])
 
     def _unrouted_route(self, account: str, programs: list[Program]) -> Route:
         languages = tuple(dict.fromkeys(language for program in programs for language in program.languages))
@@ -113,12 +112,12 @@ class Routing:
             replies={},
             carrier_answers=frozenset(),
         )
-        return self._with_destinations(policy, f"@{account}", f"@{account}", programs)
+        return self._with_destinations(policy, f"@{account}", programs)
 
-    def _with_destinations(self, policy: Policy, keywords: str, consent: str, programs: list[Program]) -> Route:
+    def _with_destinations(self, policy: Policy, key: str, programs: list[Program]) -> Route:
         destinations = tuple(dict.fromkeys(name for program in programs for name in program.destinations))
         need_alias = tuple(name for name in destinations if name in self._aliased)
-        return Route(policy, keywords, consent, destinations, need_alias)
+        return Route(policy, key, destinations, need_alias)
 
 
 def _keyword_sets(settings: Settings, unrouted: Iterable[Route]) -> list[KeywordSet]:
@@ -134,4 +133,4 @@ def _keyword_sets(settings: Settings, unrouted: Iterable[Route]) -> list[Keyword
         )
         for program in settings.programs.values()
     ]
-    return programs + [KeywordSet(route.keywords, route.policy.languages, ()) for route in unrouted]
+    return programs + [KeywordSet(route.key, route.policy.languages, ()) for route in unrouted]

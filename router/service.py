@@ -68,11 +68,11 @@ class Service:
         commits = Commits(
             self._store,
             replies_per_hour=settings.limits.replies_per_hour,
-            refused_kept=settings.store.refused_kept,
+            unhandled_kept=settings.store.unhandled_kept,
             clock=clock,
             on_failure=self.outage.begin,
         )
-        self.dead = DeadLetters(self._store, settings.store.refused_kept)
+        self.dead = DeadLetters(self._store, settings.store.unhandled_kept)
         self.pipeline = Pipeline(Routing(settings), commits, self.dead, self.outage, self.metrics, clock)
 
     async def start(self) -> None:
@@ -130,7 +130,8 @@ class Service:
 
     async def _end_delivery(self) -> None:
         if self._starting:
-            await cancelled([self._starting])
+            starting, self._starting = self._starting, None
+            await cancelled([starting])
         if self._worker:
             worker, self._worker = self._worker, None
             await worker.stop()

@@ -9,7 +9,6 @@ import fcntl
 import os
 import time
 import uuid
-from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO
@@ -18,6 +17,7 @@ from zlib import crc32
 import orjson
 
 from router.errors import StoreUnavailable
+from router.records import read_request, request_fields
 from router.types import RawRequest
 
 
@@ -142,30 +142,11 @@ def _write_and_sync(file: IO[bytes], data: bytes) -> None:
 
 
 def _line(request: RawRequest) -> bytes:
-    record = {
-        "v": 1,
-        "account": request.account,
-        "method": request.method,
-        "query": b64encode(request.query).decode(),
-        "headers": dict(request.headers),
-        "body": b64encode(request.body).decode(),
-        "received_at": request.received_at,
-    }
-    data = orjson.dumps(record)
+    data = orjson.dumps(request_fields(request))
     return b"%08x %s\n" % (crc32(data), data)
 
 
 def _request(line: bytes) -> RawRequest | None:
     """None for a line that was cut short by a crash; it was never acknowledged."""
     crc, _, data = line.rstrip(b"\n").partition(b" ")
-    if crc != b"%08x" % crc32(data):
-        return None
-    record = orjson.loads(data)
-    return RawRequest(
-        account=record["account"],
-        method=record["method"],
-        query=b64decode(record["query"]),
-        headers=record["headers"],
-        body=b64decode(record["body"]),
-        received_at=record["received_at"],
-    )
+    return read_request(orjson.loads(data)) if crc == b"%08x" % crc32(data) else None

@@ -67,7 +67,7 @@ class Metrics:
             "keyroute_store_up", "Whether texts go to the store (1) or not (0).", registry=self.registry
         )
         self.replayed = Counter(
-            "keyroute_replayed", "Texts taken from the spill file after an outage.", registry=self.registry
+            "keyroute_replayed", "Requests taken from the spill file after an outage.", registry=self.registry
         )
         self.deliveries = Counter(
             "keyroute_deliveries",

@@ -78,7 +78,7 @@ def text(
     return Commit(
         sender=sender,
         digest=name.encode(),
-        program=program,
+        consent=program,
         account="acme",
         dedupe_seconds=400,
         destinations=destinations,

@@ -182,7 +182,7 @@ async def test_an_authentic_request_that_makes_no_sense_is_kept_with_its_body(tm
         assert b"sender" in body
         assert "sender" in letter["reason"]
         assert code == 0
-        assert json.loads(shown)["record"]["account"] == "twilio"
+        assert json.loads(shown)["record"]["request"]["account"] == "twilio"
         code, _, err = await w.run("dead", "retry", letter["id"])
         assert code == 1
         assert "sender" in err

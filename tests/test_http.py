@@ -11,8 +11,9 @@ import pytest
 
 import adapters
 import router
-from router.delivery.http import RESPONSE_LIMIT, HttpClient, is_public, public_socket
+from router.delivery.http import RESPONSE_LIMIT, HttpClient, public_socket
 from router.errors import DeliveryError
+from router.network import is_public
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 

@@ -13,9 +13,9 @@ from router.delivery.aliases import AliasWorker
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Destination, Held, Lane
-from router.errors import DeliveryError
+from router.errors import DeliveryError, LeaseLost
 from router.ports import Http, Options, OptionsType
-from router.store import Commits, DeadLetters, LeaseLost, Outbox, People, Store
+from router.store import Commits, DeadLetters, Outbox, People, Store
 from router.telemetry import Metrics
 from router.types import Event
 from tests.commits import LEAVE, Clock, text, until
@@ -73,7 +73,7 @@ class Bench:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.outbox = Outbox(store, ["crm"])
-        self.commits = Commits(store, replies_per_hour=3, refused_kept=8, clock=Clock(), on_failure=lambda: None)
+        self.commits = Commits(store, replies_per_hour=3, unhandled_kept=8, clock=Clock(), on_failure=lambda: None)
         self.senders = [f"+1415555{i:04d}" for i in range(200) if store.keys.shard_of(f"+1415555{i:04d}") == 0]
         self.metrics = Metrics()
 

@@ -12,13 +12,15 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 
 #: The rooms of `router/` from the ground up: each imports only from rows above its own.
 ROOMS = [
-    "_core _version errors language lua tasks telemetry types",
-    "consent embedded ports rules spill",
-    "decide registry store",
+    "_core _version errors language network secrets tasks telemetry types",
+    "consent embedded ports records rules",
+    "decide registry spill store",
     "config outage",
     "delivery routing",
+    "unhandled",
     "pipeline",
-    "api service",
+    "api inbox service",
+    "reload",
     "app",
     "cli",
 ]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from router import registry
+from router.errors import AdapterError
 from router.ports import Options
-from router.registry import AdapterError
 from tests.adapter_package import write_package
 
 WORKING = """

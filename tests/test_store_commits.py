@@ -18,7 +18,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def commits(store: Store, clock: Clock) -> Commits:
-    return Commits(store, replies_per_hour=3, refused_kept=8, clock=clock, on_failure=lambda: None)
+    return Commits(store, replies_per_hour=3, unhandled_kept=8, clock=clock, on_failure=lambda: None)
 
 
 async def before(commits: Commits, name: str, *, program: str = "deals") -> str:
@@ -151,7 +151,7 @@ async def test_an_alias_that_is_known_at_acceptance_is_noted_in_the_outbox(commi
 
 
 async def test_a_text_that_nobody_is_told_of_is_kept_up_to_the_cap(commits: Commits, store: Store) -> None:
-    record = orjson.dumps({"reason": "unrouted", "at": 5.0})
+    record = orjson.dumps({"kind": "text", "reason": "unrouted", "at": 5.0})
     for i in range(5):
         await commits.commit(replace(text(f"u{i}", LEAVE), destinations=(), undelivered=record))
 

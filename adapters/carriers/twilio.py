@@ -15,11 +15,8 @@ from pydantic import Field
 from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
 from router.errors import BadPayload, BadSignature, RequestError, RouterError, TooManyFields, WrongContentType
-from router.ports import Options, OptionsType, Secret
+from router.ports import MOST_FORM_FIELDS, Options, OptionsType, Secret
 from router.types import Answer, Channel, Decision, Inbound, Media, OptOutType, RawRequest
-
-#: Twilio sends some thirty; a form of more fields than this is not read.
-MAX_FIELDS = 1000
 
 _CHANNELS: Mapping[str, Channel] = {"whatsapp": "whatsapp", "rcs": "rcs"}
 _OPT_OUT_TYPES: Mapping[str, OptOutType] = {"STOP": "STOP", "START": "START", "HELP": "HELP"}
@@ -131,7 +128,7 @@ def _signed_parameters(request: RawRequest) -> bytes:
     try:
         pairs, fields = _scan(request.body)
     except TooManyFieldsError:
-        raise BadSignature(f"The form has over {MAX_FIELDS} fields. Twilio sends some thirty.") from None
+        raise BadSignature(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
     # Only a name that comes twice can come twice with the same value.
     distinct = pairs if len(fields) == len(pairs) else set(pairs)
     return "".join(chain.from_iterable(sorted(distinct))).encode()
@@ -146,7 +143,7 @@ def _is_form(request: RawRequest) -> bool:
 @lru_cache(maxsize=1)
 def _scan(form: bytes) -> tuple[Sequence[tuple[str, str]], Mapping[str, str]]:
     """The pairs of a form, and its fields by name."""
-    pairs = scan_form(form, MAX_FIELDS)
+    pairs = scan_form(form, MOST_FORM_FIELDS)
     return pairs, dict(pairs)
 
 
@@ -156,7 +153,7 @@ def _fields(request: RawRequest) -> Mapping[str, str]:
     try:
         return _scan(request.query if request.method == "GET" else request.body)[1]
     except TooManyFieldsError:
-        raise TooManyFields(f"The form has over {MAX_FIELDS} fields. Twilio sends some thirty.") from None
+        raise TooManyFields(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
 
 
 def _split_address(address: str) -> tuple[Channel | None, str]:

@@ -31,7 +31,7 @@ def command() -> None:
 @config_option
 @click.option("--destination", help="Only deliveries to this destination.")
 def list_letters(config: Path, destination: str | None) -> None:
-    """One JSON object a line: id, kind, at, destination, event, reason. Phone numbers are shortened."""
+    """One JSON object a line: id, kind, at, destination, event, sender (shortened), reason."""
 
     async def show() -> None:
         async with _letters(config) as (letters, _):
@@ -62,7 +62,7 @@ def show_letter(letter_id: str, config: Path) -> None:
 @click.option("--destination", help="With --all: only deliveries to this destination.")
 @config_option
 def retry(letter_ids: tuple[str, ...], every: bool, destination: str | None, config: Path) -> None:
-    """Deliver again: a delivery joins the end of the outbox; a refused request or text is taken as if it came now."""
+    """Deliver again: a delivery joins the end of the outbox; a request or text is taken as if it came now."""
     _each(letter_ids, every, destination, config, "retried", _retry)
 
 

@@ -1,6 +1,5 @@
 """What no table of the configuration file can tell alone: whether the tables fit together."""
 
-import ipaddress
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -10,6 +9,7 @@ from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted, suggestion
 from router.language import LANGUAGES
 from router.language import keywords as language_keywords
+from router.network import is_public
 from router.rules import CustomKeyword, KeywordSet, conflicts
 
 #: Texts of a neighbour service carry this in place of an account's name.
@@ -149,6 +149,6 @@ def _reference(kind: str, name: object, known: Collection[str], at: Loc) -> Iter
 
 def _is_private(host: str) -> bool:
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not is_public(host)
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")

@@ -27,7 +27,7 @@ from router.config.settings import (
 )
 from router.config.toml_lines import Loc, TomlLines
 from router.config.wording import Complaint, complaints, dotted, unknown_key
-from router.errors import ConfigurationError, Problem
+from router.errors import AdapterError, ConfigurationError, Problem
 from router.ports import Options, Platform
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
@@ -225,7 +225,7 @@ class _Reader:
             return None
         try:
             return find(name)
-        except registry.AdapterError as error:
+        except AdapterError as error:
             self.found.append(Complaint(at, error.message, error.remedy))
             return None
 

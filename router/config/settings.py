@@ -145,7 +145,11 @@ class Store(Table):
     )
     timeout_seconds: float = Field(2.0, gt=0, le=60, description="How long the store may take to answer.")
     dedupe_hours: int = Field(24, ge=1, le=720, description="How long a repeated message id is recognised.")
-    refused_kept: int = Field(10_000, ge=0, description="How many refused requests are kept as dead letters.")
+    unhandled_kept: int = Field(
+        10_000,
+        ge=0,
+        description="How many requests and texts are kept that nobody could be told of.",
+    )
     spill_max_bytes: Count = Field(268_435_456, description="Most that the spill file may take on disk.")
 
 
@@ -160,7 +164,7 @@ class Api(Table):
 class Limits(Table):
     """What stops loops."""
 
-    replies_per_hour: Count = Field(20, description="Most replies to one sender from one number in an hour.")
+    replies_per_hour: Count = Field(20, description="Most replies to one person in an hour, over all numbers.")
 
 
 class Worker(Table):

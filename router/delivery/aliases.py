@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from router.delivery.gate import Gate
-from router.errors import DeliveryError, StoreUnavailable
+from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Platform
-from router.store import LeaseLost
 
 _log = structlog.get_logger("router.delivery.aliases")
 

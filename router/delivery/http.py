@@ -3,7 +3,6 @@
 aiohttp takes some 200 ms to import. Only this module does so, and a process that delivers nothing need not load it.
 """
 
-import ipaddress
 import socket
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ from aiohttp.tracing import TraceRequestHeadersSentParams
 
 from router._version import VERSION
 from router.errors import DeliveryError
+from router.network import is_public
 from router.types import HttpResponse
 
 #: What is read of a response, in bytes.
@@ -25,25 +25,6 @@ RESPONSE_LIMIT = 65536
 _KEEP_ALIVE = 55
 
 _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str | int, ...]]
-
-# Addresses of IPv6 that stand for one of IPv4 in their last 32 bits; a translator on the way would unwrap them.
-_IPV4_IN_IPV6 = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))
-# `ipaddress` calls these global: protocol assignments (Oracle's metadata service) and Azure's host service.
-_LOCAL_IPV4 = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "168.63.129.16/32")))
-# Tunnels into IPv4, which would carry a request past every check below.
-_TUNNELS = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32")))
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is on the internet: not loopback, private, link-local, metadata, multicast or reserved."""
-    ip = ipaddress.ip_address(address)
-    if ip.version == 6 and any(ip in network for network in _IPV4_IN_IPV6):
-        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    if not ip.is_global or ip.is_multicast or ip.is_reserved:
-        return False
-    if ip.version == 4:
-        return not any(ip in network for network in _LOCAL_IPV4)
-    return not (ip.is_site_local or any(ip in network for network in _TUNNELS))
 
 
 class HttpClient:

@@ -16,9 +16,9 @@ from router.delivery.aliases import AliasWorker
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Destination, Held, Lane
-from router.errors import DeliveryError, StoreUnavailable
+from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Options, OptionsType, Platform
-from router.store import LeaseLost, Outbox, People, Store, Workers
+from router.store import Outbox, People, Store, Workers
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event

@@ -2,8 +2,8 @@
 
 from router.store.commits import Commit, Commits, Committed
 from router.store.connection import Store
-from router.store.dead import DeadLetter, DeadLetters, NoSuchLetter
-from router.store.outbox import Entry, Lease, LeaseLost, Outbox, Parked, Steps, read_message
+from router.store.dead import DeadLetter, DeadLetters
+from router.store.outbox import Entry, Lease, Outbox, Parked, Steps
 from router.store.people import Consent, People, Person
 from router.store.workers import Workers
 
@@ -16,8 +16,6 @@ __all__ = [
     "DeadLetters",
     "Entry",
     "Lease",
-    "LeaseLost",
-    "NoSuchLetter",
     "Outbox",
     "Parked",
     "People",
@@ -25,5 +23,4 @@ __all__ = [
     "Steps",
     "Store",
     "Workers",
-    "read_message",
 ]

@@ -19,14 +19,14 @@ _MOST_AT_ONCE = 256
 class Commit:
     """One text ready to be accepted.
 
-    `digest` stands for the carrier's message id. `program` names the consent to change (`@ACCOUNT` for the whole
-    account); `account` the account whose own consent bears on it too. `message` is the event as JSON, less its
-    decision; `undelivered` a record of a text that no destination is told of. `rows` are those of `decide`.
+    `digest` stands for the carrier's message id. `consent` names the consent to change: a program's id, or
+    `@ACCOUNT` for the whole account; `account` the account whose own consent bears on it too. `message` is the event as
+    JSON, less its decision; `undelivered` a record of a text that no destination is told of. `rows` are `decide`'s.
     """
 
     sender: str
     digest: bytes
-    program: str
+    consent: str
     account: str
     dedupe_seconds: int
     destinations: tuple[str, ...]
@@ -52,7 +52,7 @@ class Commits:
         store: Store,
         *,
         replies_per_hour: int,
-        refused_kept: int,
+        unhandled_kept: int,
         clock: Callable[[], float],
         on_failure: Callable[[], None],
     ) -> None:
@@ -61,7 +61,7 @@ class Commits:
         self._keys = store.keys
         self._script = store.script("commit")
         self._replies_per_hour = replies_per_hour
-        self._refused_kept = max(1, refused_kept // store.keys.shards)
+        self._unhandled_kept = max(1, unhandled_kept // store.keys.shards)
         self._waiting: list[tuple[Commit, asyncio.Future[Committed]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -104,7 +104,7 @@ class Commits:
         width = 10 + 6 * len(texts[0].rows)
         arguments: list[str | bytes | int] = [int(self._clock() * 1000), width]
         for text in texts:
-            own, account = f"consent:{text.program}", f"consent:@{text.account}"
+            own, account = f"consent:{text.consent}", f"consent:@{text.account}"
             arguments += (
                 text.digest,
                 # Five buckets are looked at, the newest still filling: four full ones make the window.
@@ -115,7 +115,7 @@ class Commits:
                 ",".join(text.need_alias),
                 text.message,
                 text.undelivered,
-                self._refused_kept,
+                self._unhandled_kept,
                 self._replies_per_hour,
             )
             for row in text.rows:

@@ -21,7 +21,7 @@ class Script:
 
     def __init__(self, redis: "Redis", name: str) -> None:
         self._redis = redis
-        self._source = resources.files("router.lua").joinpath(f"{name}.lua").read_text()
+        self._source = resources.files("router.store.lua").joinpath(f"{name}.lua").read_text()
         self._digest = ""
 
     async def run(self, keys: list[str], arguments: list[str | bytes | int]) -> object:

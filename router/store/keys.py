@@ -1,4 +1,8 @@
-"""The name of every key, made here alone. All keys of a sender carry its shard's hash tag: one slot of a cluster."""
+"""The names of keys. All keys of a sender carry its shard's hash tag, and so stand in one slot of a cluster.
+
+The scripts in `lua/` make names of the same shard from the key that they are given. Theirs alone are, for each bucket
+of the dedupe window, `seen:LENGTH:INDEX` (digest of a message id → digest of an answer) and `answers:LENGTH:INDEX`.
+"""
 
 from zlib import crc32
 
@@ -24,9 +28,9 @@ class Keys:
         """Stream: what has been decided and must be delivered, in the order of acceptance."""
         return f"{self._tags[shard]}outbox"
 
-    def refused(self, shard: int) -> str:
+    def unhandled(self, shard: int) -> str:
         """Stream, capped: authentic requests and texts that nobody could be told of."""
-        return f"{self._tags[shard]}refused"
+        return f"{self._tags[shard]}unhandled"
 
     def dead(self, shard: int) -> str:
         """Stream: deliveries given up on."""

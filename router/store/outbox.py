@@ -6,13 +6,10 @@ from typing import Any, cast
 
 import orjson
 
-from router.errors import RouterError
+from router.errors import LeaseLost
+from router.records import read_event
 from router.store.connection import Store, asked
-from router.types import Decision, Event, Inbound, Media
-
-
-class LeaseLost(RouterError):
-    """Another worker holds the shard now; what was to be written was not."""
+from router.types import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +43,6 @@ class Parked:
     message: bytes
     decision: bytes
     event: Event
-
-
-def read_event(message: bytes, decision: bytes, *, new_alias: bool = False) -> Event:
-    """Puts together what `pipeline` wrote as two JSON documents."""
-    written = orjson.loads(message)
-    return Event(
-        id=written["id"],
-        at=written["at"],
-        account=written["account"],
-        message=read_message(written["message"]),
-        decision=Decision(**orjson.loads(decision)),
-        new_alias=new_alias,
-    )
-
-
-def read_message(written: dict[str, Any]) -> Inbound:
-    """A text from what JSON made of it."""
-    return Inbound(**written | {"media": tuple(Media(**media) for media in written["media"])})
 
 
 class Steps:
@@ -138,11 +117,6 @@ class Outbox:
         return {
             name.decode() for name in cast("list[bytes]", await asked(self._redis.hkeys(self._keys.positions(shard))))
         }
-
-    async def forget(self, shard: int, destination: str) -> None:
-        """Drops the position of a destination that has nothing left to deliver, so that it does not hold the outbox."""
-        await asked(self._redis.hdel(self._keys.positions(shard), destination))
-        await asked(self._redis.hdel(self._keys.ahead(shard), destination))
 
     async def read(self, shard: int, after: str, count: int) -> list[Entry]:
         """Up to `count` entries that follow the one with the id `after`."""

@@ -30,7 +30,7 @@ async def test_sample(sample: Sample, application: Application, record_property:
 
     check_reply(response, body, expect.get("reply", {}), STATUS[expect["status"]])
     check_texts([record["text"]["message"] for record in kept if record["kind"] == "text"], expect["messages"])
-    assert any(record["kind"] == "malformed" for record in kept) == (expect["status"] == "reject_malformed")
+    assert any(record["kind"] == "request" for record in kept) == (expect["status"] == "reject_malformed")
 
 
 def send(sample: Sample, port: int) -> tuple[http.client.HTTPResponse, bytes]:
@@ -51,7 +51,7 @@ def send(sample: Sample, port: int) -> tuple[http.client.HTTPResponse, bytes]:
 async def kept_records(settings: Settings, account: str) -> list[dict[str, Any]]:
     """What the store has of an account. No program has its numbers, so its texts are all kept as unrouted."""
     store, _ = open_store(settings)
-    letters = [letter.record async for letter in DeadLetters(store, settings.store.refused_kept).each()]
+    letters = [letter.record async for letter in DeadLetters(store, settings.store.unhandled_kept).each()]
     await store.close()
     return [record for record in letters if record and record["account"] == account]
 

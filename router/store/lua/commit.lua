@@ -3,12 +3,12 @@
 -- KEYS[i]  the i-th sender's record, `PREFIX:{SHARD}:person:SENDER`; all else that is touched shares its tag.
 -- ARGV     now in ms, the number of arguments of each text, then these for each text:
 --   1 digest of the message id    2 length of a dedupe bucket in seconds
---   3 consent field to write      4 consent field to read besides, or ''
+--   3 field of the consent        4 field of the account's consent where that is another one, or ''
 --   5 destinations, comma between, or '' for no outbox entry
 --   6 those of them that need an alias, comma between
 --   7 the message                 8 record of a text that nobody is delivered, or ''
 --   9 how many of those are kept  10 replies allowed an hour
---  11 the rows: four times state, next state, 1 if that is written even when it is the same, seconds until it lapses
+--  11 the rows: four times state, next state, 1 if that is written even when it is the same, seconds until it expires
 --     or 0, decision, the same without its reply or ''
 -- Returns for each text {1 first time | 0 repeat, the decision taken the first time}.
 --
@@ -54,7 +54,7 @@ end
 -- A new state is later than all that it may have to overrule, whatever the clocks of those who wrote them.
 local function later_than_all(person, text, current)
   local latest = current.since
-  if text.read == '' then
+  if text.account_consent == '' then
     for _, kept in ipairs(redis.call('HVALS', person)) do
       local since = string.match(kept, '^%a+ (%d+)')
       latest = math.max(latest, tonumber(since) or 0)
@@ -68,10 +68,10 @@ local function apply(person, text, row, current)
     return
   end
   local kept = string.format('%s %.0f', row.after, later_than_all(person, text, current))
-  if row.lapses_in > 0 then
-    kept = string.format('%s:%.0f:%s', kept, now + row.lapses_in * 1000, current.fallback)
+  if row.expires_in > 0 then
+    kept = string.format('%s:%.0f:%s', kept, now + row.expires_in * 1000, current.fallback)
   end
-  redis.call('HSET', person, text.write, kept)
+  redis.call('HSET', person, text.consent, kept)
 end
 
 -- Two machines that answer each other are cut off: past the limit the text counts, and gets no reply.
@@ -94,7 +94,7 @@ local function record(shard, text, decision, known)
       'decision', decision)
   end
   if text.undelivered ~= '' then
-    redis.call('XADD', shard .. 'refused', 'MAXLEN', text.undelivered_kept, '*', 'record', text.undelivered)
+    redis.call('XADD', shard .. 'unhandled', 'MAXLEN', text.undelivered_kept, '*', 'record', text.undelivered)
   end
 end
 
@@ -118,18 +118,18 @@ local function commit(person, text, rows)
     return {0, first_answer}
   end
 
-  local fields = {text.write, text.read ~= '' and text.read or text.write, 'replies'}
-  local platforms = {}
-  for platform in string.gmatch(text.platforms, '[^,]+') do
-    platforms[#platforms + 1] = platform
-    fields[#fields + 1] = 'alias:' .. platform
+  local fields = {text.consent, text.account_consent ~= '' and text.account_consent or text.consent, 'replies'}
+  local aliases = {}
+  for destination in string.gmatch(text.need_alias, '[^,]+') do
+    aliases[#aliases + 1] = destination
+    fields[#fields + 1] = 'alias:' .. destination
   end
   local kept = redis.call('HMGET', person, unpack(fields))
   local current = current_state(kept[1], kept[2])
   local known = {}
-  for i, platform in ipairs(platforms) do
+  for i, destination in ipairs(aliases) do
     if kept[3 + i] then
-      known[#known + 1] = platform
+      known[#known + 1] = destination
     end
   end
 
@@ -148,14 +148,14 @@ local results = {}
 for i, person in ipairs(KEYS) do
   local at = 2 + (i - 1) * width
   local text = {
-    digest = ARGV[at + 1], bucket = tonumber(ARGV[at + 2]), write = ARGV[at + 3], read = ARGV[at + 4],
-    destinations = ARGV[at + 5], platforms = ARGV[at + 6], message = ARGV[at + 7], undelivered = ARGV[at + 8],
+    digest = ARGV[at + 1], bucket = tonumber(ARGV[at + 2]), consent = ARGV[at + 3], account_consent = ARGV[at + 4],
+    destinations = ARGV[at + 5], need_alias = ARGV[at + 6], message = ARGV[at + 7], undelivered = ARGV[at + 8],
     undelivered_kept = ARGV[at + 9], reply_limit = tonumber(ARGV[at + 10]),
   }
   local rows = {}
   for r = at + 11, at + width, 6 do
     rows[ARGV[r]] = {
-      after = ARGV[r + 1], renews = ARGV[r + 2], lapses_in = tonumber(ARGV[r + 3]), decision = ARGV[r + 4],
+      after = ARGV[r + 1], renews = ARGV[r + 2], expires_in = tonumber(ARGV[r + 3]), decision = ARGV[r + 4],
       silent = ARGV[r + 5],
     }
   end

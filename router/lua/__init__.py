@@ -1,1 +1,0 @@
-"""The scripts that the store runs, one atomic step each."""
