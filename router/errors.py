@@ -12,7 +12,13 @@ RouterError
 │   └── WrongContentType  415
 ├── StoreUnavailable      the store is away or too slow; nothing was acknowledged
 ├── StoreMismatch         the store was set up differently from the configuration
+├── LeaseLost             another worker holds the shard now
+├── NoSuchLetter          no dead letter has that id
+├── OutdatedLetter        the person has said something else since
+├── AdapterError          a carrier or platform adapter cannot be used
 └── DeliveryError         a platform did not take what it was sent
+
+The compiled core raises ValueErrors of its own: `TooManyFieldsError` and `NumberParseError`.
 """
 
 from collections.abc import Sequence
@@ -104,6 +110,10 @@ class LeaseLost(RouterError):
 
 class NoSuchLetter(RouterError):
     """No dead letter has that id."""
+
+
+class OutdatedLetter(RouterError):
+    """Delivering the dead letter now would tell the platform what the person has taken back since."""
 
 
 class AdapterError(RouterError):

@@ -14,6 +14,7 @@ from router.errors import BadPayload, RequestError, RouterError, StoreUnavailabl
 from router.outage import Outage
 from router.records import read_request, read_text, write_message
 from router.routing import API_ACCOUNT, Account, Route, Routing
+from router.spill import Spill
 from router.store import Commit, Commits, DeadLetters
 from router.telemetry import Metrics
 from router.types import Answer, Decision, Inbound, Intent, RawRequest
@@ -36,6 +37,21 @@ class _Prepared:
 
     event_id: str
     commit: Commit
+
+
+class _Spilled:
+    """Puts a request into the spill, once, at the first call."""
+
+    def __init__(self, spill: Spill, request: RawRequest) -> None:
+        self._spill = spill
+        self._request = request
+        self._done: asyncio.Future[None] | None = None
+
+    def __call__(self) -> "asyncio.Future[None]":
+        """Done once the request is on disk."""
+        if self._done is None:
+            self._done = self._spill.append(self._request)
+        return self._done
 
 
 class Pipeline:
@@ -81,23 +97,29 @@ class Pipeline:
         self._metrics.requests.labels(account, type(error).__name__).inc()
         return found.carrier.answer(error)
 
-    async def accept(self, request: RawRequest, texts: Sequence[Inbound], *, answer: bool = True) -> list[Accepted]:
+    async def accept(
+        self, request: RawRequest, texts: Sequence[Inbound], lost: Callable[[], object] | None = None
+    ) -> list[Accepted]:
         """Makes the texts of a request durable, in their order.
 
         A text whose addresses make no sense is kept as a dead letter and its neighbours go on. Raises `BadPayload` if
-        none makes sense, and `StoreUnavailable`, at once while earlier texts wait for the store.
+        none makes sense, and `StoreUnavailable`, at once while earlier texts wait for the store. `lost` is called
+        when the store did not take them, before any later text is told so.
         """
         self._outage.check()
-        return await self._accept(request, texts, answer=answer)
+        return await self._accept(request, texts, lost=lost)
 
     async def keep(self, request: RawRequest, reason: str) -> None:
         """Keeps an authentic request that cannot be used, with its raw body, as a dead letter."""
         await self._dead.keep(request_record(request, reason, self._clock()))
 
-    async def replay(self, request: RawRequest) -> None:
-        """A spilled request: it was verified and answered with silence when it came. Raises `StoreUnavailable`."""
+    async def replay(self, requests: Sequence[RawRequest]) -> None:
+        """Spilled requests: they were verified and answered with silence when they came. Raises `StoreUnavailable`."""
+        await asyncio.gather(*(self._replay(request) for request in requests))
+
+    async def _replay(self, request: RawRequest) -> None:
         try:
-            await self._accept(request, self._parsed_again(request), answer=False)
+            await self._accept(request, self._parsed_again(request), late=True)
         except RequestError as error:
             await self.keep(request, str(error))
         self._metrics.replayed.inc()
@@ -111,13 +133,9 @@ class Pipeline:
             if record["cut"]:
                 raise BadPayload(f"only the first {MOST_KEPT} bytes of it were kept. Ask the carrier to send it again.")
             request = read_request(record["request"])
-            await self._accept(request, self._parsed_again(request), answer=False)
+            await self._accept(request, self._parsed_again(request), late=True)
             return
-        text = read_text(record["text"])
-        # It was accepted under its own id already, and nobody was told.
-        again = self._prepare(
-            record["account"], replace(text, message_id=f"{text.message_id}\0retried"), record["at"], answer=False
-        )
+        again = self._prepare(record["account"], read_text(record["text"]), record["at"], late=True, again=True)
         if again.commit.undelivered:
             raise BadPayload(orjson.loads(again.commit.undelivered)["reason"])
         await self._commit(record["account"], [again])
@@ -127,21 +145,30 @@ class Pipeline:
     ) -> tuple[str, list[Decision]]:
         if not texts:
             return "ignored", []
-        try:
+        if account.carrier.retries:
             accepted = await self.accept(request, texts)
+            return "accepted", [found.decision for found in accepted]
+        spilled = _Spilled(self._outage.spill, request)
+        try:
+            accepted = await self.accept(request, texts, lost=spilled)
         except StoreUnavailable:
-            if account.carrier.retries:
-                raise
-            await self._outage.spill.append(request)
+            await spilled()
             # Nothing is decided yet, so nobody is answered.
             return "spilled", [SILENCE] * len(texts)
         return "accepted", [found.decision for found in accepted]
 
-    async def _accept(self, request: RawRequest, texts: Sequence[Inbound], *, answer: bool) -> list[Accepted]:
+    async def _accept(
+        self,
+        request: RawRequest,
+        texts: Sequence[Inbound],
+        *,
+        late: bool = False,
+        lost: Callable[[], object] | None = None,
+    ) -> list[Accepted]:
         prepared, problems = [], []
         for text in texts:
             try:
-                prepared.append(self._prepare(request.account, text, request.received_at, answer=answer))
+                prepared.append(self._prepare(request.account, text, request.received_at, late=late, lost=lost))
             except BadPayload as error:
                 problems.append(str(error))
         if problems and not prepared:
@@ -177,12 +204,24 @@ class Pipeline:
 
     def _parsed_again(self, request: RawRequest) -> Sequence[Inbound]:
         """The texts of a request that was verified when it came."""
+        if request.account == API_ACCOUNT:
+            raise BadPayload("it came to /v1/messages. Its caller was told what is wrong, and must send it again.")
         account = self.routing.accounts.get(request.account)
         if account is None:
             raise BadPayload(f"the account {request.account!r} is not configured. Configure it, then retry.")
         return account.carrier.parse(request)
 
-    def _prepare(self, account: str, text: Inbound, at: float, *, answer: bool) -> _Prepared:
+    def _prepare(
+        self,
+        account: str,
+        text: Inbound,
+        at: float,
+        *,
+        late: bool = False,
+        again: bool = False,
+        lost: Callable[[], object] | None = None,
+    ) -> _Prepared:
+        """`again` is for a text that was accepted under its own id, although nobody was told of it."""
         kind, sender = classify_address(text.sender)
         recipient_kind, recipient = classify_address(text.recipient)
         if "malformed" in (kind, recipient_kind):
@@ -191,19 +230,24 @@ class Pipeline:
         owner, route = self.routing.find(account, text.channel, recipient)
         match = self.routing.match(route, text)
         destinations = _destinations(route, intended(match, text.opt_out_type), kind)
-        event_id, digest = _identity(account, sender, text.message_id)
-        message = write_message(event_id, at, owner, replace(text, sender=sender, recipient=recipient))
+        event_id, digest = _identity(account, sender, text.message_id, again=again)
+        normalised = replace(text, sender=sender, recipient=recipient)
+        message = write_message(event_id, at, owner, route.programs, normalised)
+        person = kind in ("phone", "user_id")
         commit = Commit(
             sender=sender,
             digest=digest,
             consent=route.key,
-            account=owner,
+            overruled_by=route.overruled_by,
             dedupe_seconds=self._dedupe_seconds(account),
+            replies_per_hour=self.routing.replies_per_hour,
             destinations=destinations,
             need_alias=tuple(name for name in route.need_alias if name in destinations),
             message=message,
             undelivered=text_record(route, destinations, account, at, message),
-            rows=self.routing.rows(route, match, text.opt_out_type, person=kind in ("phone", "user_id"), answer=answer),
+            rows=self.routing.rows(route, match, text.opt_out_type, person=person, late=late),
+            late_at=at if late else None,
+            lost=lost,
         )
         return _Prepared(event_id, commit)
 
@@ -221,9 +265,9 @@ class Pipeline:
             self._metrics.unrouted.labels(account).inc()
 
 
-def _identity(account: str, sender: str, message_id: str) -> tuple[str, bytes]:
+def _identity(account: str, sender: str, message_id: str, *, again: bool) -> tuple[str, bytes]:
     """The event's id, the same for every delivery of the text, and the shorter digest that the store keeps of it."""
-    name = "\0".join((account, sender, message_id)).encode("utf-8", "surrogatepass")
+    name = "\0".join((account, sender, message_id, "again" if again else "")).encode("utf-8", "surrogatepass")
     digest = blake2b(name, digest_size=16)
     return f"evt_{digest.hexdigest()}", digest.digest()[:12]
 

@@ -10,9 +10,11 @@ from router.types import Decision, Event, Inbound, Media, RawRequest
 _VERSION = 1
 
 
-def write_message(event_id: str, at: float, account: str, text: Inbound) -> bytes:
+def write_message(event_id: str, at: float, account: str, programs: tuple[str, ...], text: Inbound) -> bytes:
     """An event less its decision, which the store adds."""
-    return orjson.dumps({"v": _VERSION, "id": event_id, "at": at, "account": account, "message": text})
+    return orjson.dumps(
+        {"v": _VERSION, "id": event_id, "at": at, "account": account, "programs": programs, "message": text}
+    )
 
 
 def read_event(message: bytes, decision: bytes, *, new_alias: bool = False) -> Event:
@@ -22,6 +24,7 @@ def read_event(message: bytes, decision: bytes, *, new_alias: bool = False) -> E
         id=written["id"],
         at=written["at"],
         account=written["account"],
+        programs=tuple(written["programs"]),
         message=read_text(written),
         decision=Decision(**orjson.loads(decision)),
         new_alias=new_alias,

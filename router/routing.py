@@ -19,10 +19,15 @@ API_ACCOUNT = "api"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What a text is treated by. `key` names its keywords and its consent: a program's id, or `@ACCOUNT`."""
+    """What a text is treated by. `key` names its keywords and its consent: a program's id, or `@ACCOUNT`.
+
+    `overruled_by` are the consents of accounts that bear on it too, `programs` those whose consent is meant.
+    """
 
     policy: Policy
     key: str
+    overruled_by: tuple[str, ...]
+    programs: tuple[str, ...]
     destinations: tuple[str, ...]
     need_alias: tuple[str, ...]
 
@@ -49,6 +54,7 @@ class Routing:
             for name, account in settings.accounts.items()
         }
         self.api_dedupe_seconds = settings.store.dedupe_hours * 3600
+        self.replies_per_hour = settings.limits.replies_per_hour
         self._aliased = {
             name for name, found in settings.destinations.items() if registry.platform(found.platform).needs_alias
         }
@@ -80,15 +86,15 @@ class Routing:
         return match
 
     def rows(
-        self, route: Route, match: Match, hint: OptOutType | None, *, person: bool, answer: bool
+        self, route: Route, match: Match, hint: OptOutType | None, *, person: bool, late: bool = False
     ) -> tuple[Row, ...]:
         """The rows of `decide`, made once for all texts that differ in nothing that counts."""
         if match.argument is not None:
-            return decide(route.policy, match, hint, person=person, answer=answer)
-        key = (route, match.rule.name if match.rule else None, hint, person, answer)
+            return decide(route.policy, match, hint, person=person, late=late)
+        key = (route, match.rule.name if match.rule else None, hint, person, late)
         rows = self._rows.get(key)
         if rows is None:
-            rows = self._rows[key] = decide(route.policy, match, hint, person=person, answer=answer)
+            rows = self._rows[key] = decide(route.policy, match, hint, person=person, late=late)
         return rows
 
     def _route(self, program: Program, number: Number) -> Route:
@@ -100,7 +106,8 @@ class Routing:
             replies=program.reply_texts,
             carrier_answers=frozenset(number.carrier_answers),
         )
-        return self._with_destinations(policy, program.id, [program])
+        overruled_by = (f"@{number.account}", f"@{API_ACCOUNT}")
+        return self._with_destinations(policy, program.id, overruled_by, [program])
 
     def _unrouted_route(self, account: str, programs: list[Program]) -> Route:
         languages = tuple(dict.fromkeys(language for program in programs for language in program.languages))
@@ -112,12 +119,15 @@ class Routing:
             replies={},
             carrier_answers=frozenset(),
         )
-        return self._with_destinations(policy, f"@{account}", programs)
+        return self._with_destinations(policy, f"@{account}", (), programs)
 
-    def _with_destinations(self, policy: Policy, key: str, programs: list[Program]) -> Route:
+    def _with_destinations(
+        self, policy: Policy, key: str, overruled_by: tuple[str, ...], programs: list[Program]
+    ) -> Route:
         destinations = tuple(dict.fromkeys(name for program in programs for name in program.destinations))
         need_alias = tuple(name for name in destinations if name in self._aliased)
-        return Route(policy, key, destinations, need_alias)
+        names = tuple(program.id for program in programs)
+        return Route(policy, key, overruled_by, names, destinations, need_alias)
 
 
 def _keyword_sets(settings: Settings, unrouted: Iterable[Route]) -> list[KeywordSet]:

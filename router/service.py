@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
@@ -20,6 +20,7 @@ from router.spill import Spill
 from router.store import Commits, DeadLetters, Outbox, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
+from router.types import RawRequest
 
 if TYPE_CHECKING:
     from router.delivery.worker import Worker
@@ -29,6 +30,10 @@ _log = structlog.get_logger("router.service")
 Role = Literal["all", "ingress", "worker"]
 
 EMBEDDED = "embedded"
+#: How often it is looked whether the embedded store still runs, in seconds.
+_LOOK_AFTER_STORE = 0.25
+#: How long the start waits for the texts that an earlier process left behind, in seconds.
+_LONGEST_START = 0.5
 #: How long the server takes to listen after the start, in seconds.
 _LISTENING = 0.05
 
@@ -62,12 +67,10 @@ class Service:
         self._worker: Worker | None = None
         self._starting: asyncio.Task[None] | None = None
         self._store, self._server = open_store(settings)
-        self.outage = Outage(
-            Spill(settings.store.data / "spill", settings.store.spill_max_bytes), self._ping, self.metrics
-        )
+        spill = Spill(settings.store.data / "spill", settings.store.spill_max_bytes)
+        self.outage = Outage(spill, self._reach, self._replay, self.metrics)
         commits = Commits(
             self._store,
-            replies_per_hour=settings.limits.replies_per_hour,
             unhandled_kept=settings.store.unhandled_kept,
             clock=clock,
             on_failure=self.outage.begin,
@@ -76,20 +79,60 @@ class Service:
         self.pipeline = Pipeline(Routing(settings), commits, self.dead, self.outage, self.metrics, clock)
 
     async def start(self) -> None:
-        """Opens everything. Raises `StoreUnavailable` or `StoreMismatch`, with nothing left open."""
+        """Opens everything. Raises `StoreMismatch`, and `StoreUnavailable` for an embedded store that cannot start.
+
+        A store that is away does not stop an ingress from taking texts: they wait on disk.
+        """
         async with AsyncExitStack() as opened:
-            if self._server:
-                opened.callback(self._server.stop)
-            opened.push_async_callback(self._store.close)
-            if self._server:
-                await self._server.ready()
-            await self._store.open()
-            await Outbox(self._store, list(self.settings.destinations)).register()
+            await self._open_store(opened)
             if self.role != "worker":
                 opened.push_async_callback(self.outage.close)
-                await self.outage.start(self.pipeline.replay)
+                self.outage.begin()
+                await self.outage.over_within(_LONGEST_START)
             opened.push_async_callback(self._end_delivery)
             self._open = opened.pop_all()
+
+    async def open(self) -> None:
+        """Opens the store and nothing else, for commands. Raises `StoreMismatch`, `StoreUnavailable`."""
+        async with AsyncExitStack() as opened:
+            await self._open_store(opened)
+            await self._reach()
+            self._open = opened.pop_all()
+
+    async def _open_store(self, opened: AsyncExitStack) -> None:
+        if self._server:
+            opened.callback(self._server.stop)
+        opened.push_async_callback(self._store.close)
+        if self._server:
+            await self._server.ready()
+            watch = asyncio.create_task(self._keep_store_running(self._server))
+            opened.push_async_callback(cancelled, [watch])
+        try:
+            await self._reach()
+            self.metrics.store_up.set(1)
+        except StoreUnavailable as error:
+            _log.warning("the store is away at the start", error=str(error))
+
+    async def _keep_store_running(self, server: EmbeddedServer) -> None:
+        """Starts the embedded server again should it end, also if it was another process's and that is gone."""
+        while True:
+            await asyncio.sleep(_LOOK_AFTER_STORE)
+            if server.running:
+                continue
+            try:
+                server.spawn()
+            except StoreUnavailable as error:
+                _log.error("the embedded store cannot be started", error=str(error))
+            if server.running:
+                _log.warning("the embedded store had ended and is started again")
+
+    async def _reach(self) -> None:
+        """Returns when the store can be used: it answers, is the right one, and cuts nothing of our destinations."""
+        await self._store.open()
+        await Outbox(self._store, list(self.settings.destinations)).register()
+
+    async def _replay(self, requests: Sequence[RawRequest]) -> None:
+        await self.pipeline.replay(requests)
 
     def begin_delivery(self) -> None:
         """Starts the worker, where that is this process's role; returns before it works."""
@@ -143,16 +186,7 @@ class Service:
         if self._starting and self._starting.done() and (failure := self._starting.exception()):
             return f"nothing is delivered, restart keyroute: {failure}"
         try:
-            await self._ping()
+            await self._store.ping()
         except StoreUnavailable as error:
             return str(error)
         return None
-
-    async def _ping(self) -> None:
-        try:
-            await self._store.ping()
-        except StoreUnavailable:
-            if self._server:
-                # An embedded server that has ended is started again, here or by whichever process asks first.
-                self._server.spawn()
-            raise

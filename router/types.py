@@ -80,8 +80,9 @@ class Row:
     """What happens to a text if its sender is in one state.
 
     `renews` says that `after` is written anew even if the sender is in that state already. `expires_in` is in seconds;
-    0 means that `after` does not expire. `decision` and `silent` are `Decision`s as JSON,
-    with the reply and without it; `silent` is empty where there is no reply to leave out.
+    0 means that `after` does not expire. `decision` and `otherwise` are `Decision`s as JSON: `otherwise` is what is
+    decided if the reply is one too many, or if the text is late and the person has said something else since; empty
+    where neither makes a difference.
     """
 
     before: ConsentState
@@ -89,7 +90,7 @@ class Row:
     renews: bool
     expires_in: int
     decision: bytes
-    silent: bytes
+    otherwise: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,15 @@ class Event:
     """One accepted text with its decision, on its way to a platform.
 
     `id` is the same on every attempt, so a receiver can drop a second copy. `message.sender` is the alias
-    name: E.164 with `+`. `at` is the time of acceptance in unix seconds. `new_alias` says that the
-    sender's alias was created for this very text, moments ago.
+    name: E.164 with `+`. `at` is the time of acceptance in unix seconds. `programs` are those whose consent is meant:
+    the program of the number, or all of the account for an opt-out sent to a number without one. `new_alias`
+    says that the sender's alias was created for this very text, moments ago.
     """
 
     id: str
     at: float
     account: str
+    programs: tuple[str, ...]
     message: Inbound
     decision: Decision
     new_alias: bool = False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ MESSAGE: dict[str, Any] = {
     "id": "evt_1",
     "at": 1.0,
     "account": "acme",
+    "programs": ["deals"],
     "message": {"message_id": "1", "sender": SENDER, "recipient": "2020", "text": "x", "channel": "sms", "media": []},
 }
 
@@ -45,7 +47,7 @@ def rows(
             renews=renews,
             expires_in=expires_in,
             decision=_decision(state, after(state), reply),
-            silent=_decision(state, after(state), None) if reply else b"",
+            otherwise=_decision(state, after(state), None) if reply else b"",
         )
         for state in STATES
     )
@@ -60,6 +62,8 @@ STOP = rows(lambda _: "unsubscribed", renews=True)
 START = rows(lambda _: "subscribed")
 ASK = rows(lambda _: "pending", renews=True, expires_in=100)
 LEAVE = rows(lambda state: state)
+#: What `decide` makes of an opt-in that is late: otherwise nothing changes.
+LATE_START = tuple(replace(row, otherwise=_decision(row.before, row.before, None)) for row in START)
 CHAT = rows(lambda state: state, reply="hello")
 
 
@@ -79,8 +83,9 @@ def text(
         sender=sender,
         digest=name.encode(),
         consent=program,
-        account="acme",
-        dedupe_seconds=400,
+        overruled_by=("@acme",) if program != "@acme" else (),
+        dedupe_seconds=86_400,
+        replies_per_hour=3,
         destinations=destinations,
         need_alias=need_alias,
         message=orjson.dumps(MESSAGE | {"id": f"evt_{name}", "message": message}),

@@ -152,13 +152,20 @@ class Keyroute:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
+    async def listening(self) -> None:
+        """Returns when the process answers at all."""
+        await self._answers("/healthz", 15.0)
+
     async def ready(self, within: float = 15.0) -> None:
-        """Returns when the process takes texts."""
+        """Returns when the process takes texts into its store."""
+        await self._answers("/readyz", within)
+
+    async def _answers(self, path: str, within: float) -> None:
         async with asyncio.timeout(within), aiohttp.ClientSession() as session:
             while True:
                 assert self.process.poll() is None, self.log
                 try:
-                    async with session.get(f"{self.origin}/readyz") as response:
+                    async with session.get(self.origin + path) as response:
                         if response.status == 200:
                             return
                 except aiohttp.ClientConnectionError:

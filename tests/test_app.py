@@ -209,6 +209,70 @@ async def test_a_text_to_a_number_without_program_is_kept_and_its_opt_out_holds_
         ]
 
 
+async def test_an_opt_out_by_api_to_a_number_without_program_holds_too(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.message(id="1", **{"from": SENDER, "to": ALERTS, "text": "START"})
+        await w.message(id="2", **{"from": SENDER, "to": "+14155550888", "text": "STOP"})
+        _, answer = await w.message(id="3", **{"from": SENDER, "to": ALERTS, "text": "STATUS"})
+
+        assert json.loads(answer)["decision"]["before"] == "unsubscribed"
+        assert json.loads(answer)["decision"]["reply"] is None
+
+
+async def test_an_unrouted_text_that_is_retried_keeps_its_id_and_overrules_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        await w.twilio.text("SM1", "START", sender=SENDER, to="+14155550888")
+        await w.twilio.text("SM2", "STOP", sender=SENDER, to=ALERTS)
+        number = f'[[numbers]]\nnumber = "{ALERTS}"\naccount = "twilio"\ntype = "long_code"\nprogram = "alerts"\n'
+        w.config.write_text(w.config.read_text() + number.replace(ALERTS, "+14155550888"))
+        code, out, err = await w.run("dead", "retry", "--all")
+        await w.receiver.wait_for(2)
+
+        assert (code, out) == (0, "retried 1\n"), err
+        assert await w.consent() == {"alerts": "unsubscribed"}
+        assert sorted(event["data"]["message_id"] for event in w.receiver.events) == ["SM1", "SM2"]
+
+
+async def test_limits_that_are_reloaded_count(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.config.write_text(w.config.read_text().replace("replies_per_hour = 1000000", "replies_per_hour = 1"))
+        w.server.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while not await w.metric('keyroute_reloads_total{outcome="done"}'):
+                await asyncio.sleep(0.01)
+
+        answers = [(await w.twilio.text(f"SM{i}", "HELP", sender=SENDER))[1] for i in range(2)]
+        assert [b"call 555" in answer for answer in answers] == [True, False]
+
+
+async def test_a_reload_in_the_first_moment_leaves_the_server_ready(tmp_path: Path) -> None:
+    async with Receiver() as receiver:
+        server = Keyroute(write_configuration(tmp_path, crm=receiver.url))
+        server.start()
+        await server.listening()
+        server.process.send_signal(signal.SIGHUP)
+        await server.ready()
+        await asyncio.sleep(0.3)  # past the moment in which delivery would have begun
+        await server.ready()
+        server.stop()
+
+
+async def test_texts_are_taken_while_a_long_spill_is_taken_in(tmp_path: Path) -> None:
+    async with world(tmp_path, store="timeout_seconds = 0.3") as w:
+        os.kill(w.store_pid, signal.SIGSTOP)
+        people = [f"+1415556{i:04d}" for i in range(1000)]
+        for sender in people:
+            assert (await w.twilio.text("SM1", "START", sender=sender))[0] == 200
+        w.server.kill()
+        w.server.start()
+        await w.server.listening()
+        assert (await w.twilio.text("SM2", "YES", sender=people[-1]))[0] == 200
+        await w.server.ready()
+        await w.receiver.wait_for(1001, 20)
+
+        assert await w.consent(people[-1]) == {"deals": "subscribed"}
+
+
 @pytest.mark.parametrize("sender", ["38438", "BRAND"])
 async def test_a_sender_that_is_no_phone_number_is_recorded_and_never_answered(tmp_path: Path, sender: str) -> None:
     async with world(tmp_path) as w:
@@ -283,13 +347,33 @@ async def test_the_same_server_works_on_a_store_of_somebody_else(tmp_path: Path,
         assert await w.consent() == {"deals": "pending"}
 
 
-async def test_a_store_that_does_not_answer_stops_the_start_in_words(tmp_path: Path) -> None:
+async def test_a_server_started_while_its_store_is_away_keeps_texts_and_says_what_is_wrong(tmp_path: Path) -> None:
     config = write_configuration(tmp_path, store='url = "redis://127.0.0.1:1/0"')
+    server = Keyroute(config)
+    server.start()
+    async with aiohttp.ClientSession() as session:
+        await server.listening()
+        answer = await Twilio(server.origin, session).text("SM1", "STOP", sender=SENDER)
+        async with session.get(f"{server.origin}/readyz") as response:
+            ready = response.status
+    server.stop()
+
+    assert answer == (200, SILENCE)
+    assert ready == 503
+    assert "Start it, or correct store.url" in server.log
+    assert [path.stat().st_size > 0 for path in (tmp_path / "data" / "spill").iterdir()] == [True]
+
+
+async def test_a_store_that_is_not_what_the_configuration_says_stops_the_start_in_words(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    async with Keyroute(config):
+        pass
+    config.write_text(config.read_text().replace("shards = 4", "shards = 5"))
     server = Keyroute(config)
     server.start()
 
     assert await asyncio.to_thread(server.process.wait, 20) == 1
-    assert "Start it, or correct store.url" in server.log
+    assert "Set store.shards = 4" in server.log
     assert "Traceback" not in server.log
 
 

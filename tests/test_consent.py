@@ -134,9 +134,20 @@ def test_a_question_stays_open_for_the_days_that_the_program_says_and_each_askin
     ]
 
 
-def test_a_silent_decision_stands_beside_each_one_with_a_reply() -> None:
+def test_what_is_decided_past_the_reply_limit_stands_beside_each_decision_with_a_reply() -> None:
     for intent in INTENTS:
         for row in decide(POLICY, match(intent), None, person=True):
             found = Decision(**orjson.loads(row.decision))
             expected = replace(found, reply=None) if found.reply else None
-            assert (Decision(**orjson.loads(row.silent)) if row.silent else None) == expected
+            assert (Decision(**orjson.loads(row.otherwise)) if row.otherwise else None) == expected
+
+
+@pytest.mark.parametrize("intent", INTENTS)
+def test_a_late_text_answers_nobody_and_only_an_opt_out_overrules_what_was_said_since(intent: Intent) -> None:
+    for row in decide(POLICY, match(intent), None, person=True, late=True):
+        found = Decision(**orjson.loads(row.decision))
+        assert found.reply is None
+        if intent == "opt_out" or found.after == found.before:
+            assert row.otherwise == b""
+        else:
+            assert Decision(**orjson.loads(row.otherwise)) == replace(found, after=found.before)

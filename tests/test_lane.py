@@ -73,7 +73,7 @@ class Bench:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.outbox = Outbox(store, ["crm"])
-        self.commits = Commits(store, replies_per_hour=3, unhandled_kept=8, clock=Clock(), on_failure=lambda: None)
+        self.commits = Commits(store, unhandled_kept=8, clock=Clock(), on_failure=lambda: None)
         self.senders = [f"+1415555{i:04d}" for i in range(200) if store.keys.shard_of(f"+1415555{i:04d}") == 0]
         self.metrics = Metrics()
 

@@ -1,6 +1,7 @@
 """The spill file: what is appended is on disk, and comes back in order, whatever was cut short."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ async def taken(spill: Spill) -> list[RawRequest]:
     """All that the spill gives back."""
     requests: list[RawRequest] = []
 
-    async def take(request: RawRequest) -> None:
-        requests.append(request)
+    async def take(found: Sequence[RawRequest]) -> None:
+        requests.extend(found)
 
     await spill.replay(take)
     return requests
@@ -63,10 +64,10 @@ async def test_what_is_appended_during_a_replay_comes_after(tmp_path: Path) -> N
     await spill.append(request(1))
     seen: list[float] = []
 
-    async def take(found: RawRequest) -> None:
-        seen.append(found.received_at)
-        if found.received_at < 5:
-            await spill.append(request(int(found.received_at) + 1))
+    async def take(found: Sequence[RawRequest]) -> None:
+        seen.extend(one.received_at for one in found)
+        if seen[-1] < 5:
+            await spill.append(request(int(seen[-1]) + 1))
 
     await spill.replay(take)
 
@@ -79,12 +80,11 @@ async def test_a_replay_that_fails_loses_nothing(tmp_path: Path) -> None:
     for i in range(3):
         await spill.append(request(i))
 
-    async def fail_at_two(found: RawRequest) -> None:
-        if found.received_at == 1:
-            raise StoreUnavailable("away again")
+    async def fail(found: Sequence[RawRequest]) -> None:
+        raise StoreUnavailable("away again")
 
     with pytest.raises(StoreUnavailable):
-        await spill.replay(fail_at_two)
+        await spill.replay(fail)
     assert not spill.empty
 
     assert await taken(spill) == [request(i) for i in range(3)]
@@ -109,6 +109,27 @@ async def test_beyond_its_limit_it_refuses_and_what_came_before_stays(tmp_path: 
         await spill.append(request(2, b"x" * 400))
 
     assert await taken(spill) == [request(1)]
+
+
+async def test_the_limit_holds_over_all_files_and_stays(tmp_path: Path) -> None:
+    left_behind = Spill(tmp_path, 10_000)
+    await left_behind.append(request(1, b"x" * 200))
+    left_behind.close()
+    spill = Spill(tmp_path, 600)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="spill_max_bytes"):
+            await spill.append(request(2, b"x" * 200))
+
+
+async def test_two_processes_do_not_replay_the_same_file(tmp_path: Path) -> None:
+    crashed = Spill(tmp_path, 100_000)
+    for i in range(5):
+        await crashed.append(request(i))
+    crashed.close()
+
+    both = await asyncio.gather(*(taken(Spill(tmp_path, 100_000)) for _ in range(2)))
+
+    assert sorted(len(found) for found in both) == [0, 5]
 
 
 async def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:

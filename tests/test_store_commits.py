@@ -2,13 +2,15 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import orjson
 import pytest
 
+from router.errors import StoreUnavailable
 from router.store import Commits, DeadLetters, Outbox, People, Store
 from router.types import Row
-from tests.commits import ASK, CHAT, LEAVE, SENDER, START, STOP, Clock, text
+from tests.commits import ASK, CHAT, LATE_START, LEAVE, SENDER, START, STOP, Clock, text
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def commits(store: Store, clock: Clock) -> Commits:
-    return Commits(store, replies_per_hour=3, unhandled_kept=8, clock=clock, on_failure=lambda: None)
+    return Commits(store, unhandled_kept=8, clock=clock, on_failure=lambda: None)
 
 
 async def before(commits: Commits, name: str, *, program: str = "deals") -> str:
@@ -124,18 +126,18 @@ async def test_replies_stop_at_the_hourly_limit_and_the_texts_still_count(commit
 
 async def test_a_repeat_within_the_window_is_known_and_one_long_after_is_not(commits: Commits, clock: Clock) -> None:
     await commits.commit(text("a", LEAVE))
-    clock.now += 400
+    clock.now += 86_400
     assert not (await commits.commit(text("a", LEAVE))).first
-    clock.now += 600
+    clock.now += 86_400 + 21_600
     assert (await commits.commit(text("a", LEAVE))).first
 
 
 async def test_what_the_dedupe_window_keeps_expires(commits: Commits, store: Store, prefix: str) -> None:
     await commits.commit(text("a", LEAVE))
 
-    kept = [key async for key in store.redis.scan_iter(f"{prefix}:*}}:[sa]*:100:*")]
+    kept = [key async for key in store.redis.scan_iter(f"{prefix}:*}}:[sa]*:21600:*")]
     assert len(kept) == 2
-    assert [0 < await store.redis.ttl(key) <= 500 for key in kept] == [True, True]
+    assert [86_400 < await store.redis.ttl(key) <= 5 * 21_600 for key in kept] == [True, True]
 
 
 async def test_an_alias_that_is_known_at_acceptance_is_noted_in_the_outbox(commits: Commits, store: Store) -> None:
@@ -165,3 +167,50 @@ async def test_scripts_are_loaded_again_when_the_server_forgot_them(commits: Com
     await store.redis.script_flush()
 
     assert (await commits.commit(text("b", LEAVE))).first
+
+
+async def test_another_window_forgets_nothing_that_is_in_it(commits: Commits, clock: Clock) -> None:
+    await commits.commit(text("a", LEAVE))
+    clock.now += 3600
+    assert not (await commits.commit(replace(text("a", LEAVE), dedupe_seconds=7 * 86_400))).first
+
+
+async def test_a_late_opt_in_does_not_overrule_what_the_person_has_said_since(commits: Commits, clock: Clock) -> None:
+    written = clock.now
+    clock.now += 10
+    await commits.commit(text("a", STOP))
+    late = await commits.commit(replace(text("b", LATE_START), late_at=written))
+
+    assert orjson.loads(late.decision)["after"] == "unsubscribed"
+    assert await before(commits, "c") == "unsubscribed"
+
+
+async def test_late_texts_take_effect_in_the_order_in_which_they_were_written(commits: Commits, clock: Clock) -> None:
+    written = clock.now
+    clock.now += 10
+    for i, rows in enumerate([LATE_START, STOP, LATE_START]):
+        await commits.commit(replace(text(f"m{i}", rows), late_at=written + i / 1000))
+
+    assert await before(commits, "x") == "subscribed"
+
+
+async def test_a_late_opt_out_always_counts(commits: Commits, clock: Clock) -> None:
+    written = clock.now
+    clock.now += 10
+    await commits.commit(text("a", START))
+    await commits.commit(replace(text("b", STOP), late_at=written))
+
+    assert await before(commits, "c") == "unsubscribed"
+
+
+async def test_texts_are_told_lost_in_their_order_and_before_any_later_one(clock: Clock) -> None:
+    said: list[str] = []
+    store = Store("redis://127.0.0.1:1/0", prefix="x", shards=4, durability="fsync", timeout_seconds=1.0)
+    commits = Commits(store, unhandled_kept=8, clock=clock, on_failure=lambda: said.append("away"))
+    waiting = [commits.commit(replace(text(name, START), lost=partial(said.append, name))) for name in "abc"]
+    for done in waiting:
+        with pytest.raises(StoreUnavailable):
+            await done
+    await store.close()
+
+    assert said == ["away", "a", "b", "c"]

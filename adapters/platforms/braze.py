@@ -131,7 +131,7 @@ class Braze:
 
     def wants(self, event: Event) -> bool:
         """Whether the event changes the state of a subscription group or is a text for campaigns."""
-        return bool(self._group_changes(event.decision)) or self._is_for_campaigns(event.decision)
+        return bool(self._group_changes(event)) or self._is_for_campaigns(event.decision)
 
     async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
         """Creates a user for each alias that nobody has; those who have one stay as they are."""
@@ -202,7 +202,7 @@ class Braze:
             sender = event.message.sender
             person: dict[str, Any] = {"user_alias": self._alias(sender)}
             traits: dict[str, Any] = {}
-            if changes := self._group_changes(event.decision):
+            if changes := self._group_changes(event):
                 traits["subscription_groups"] = changes
             if event.new_alias and sender.startswith("+") and self.wants(event):
                 # /users/alias/new sets no phone, and whoever has none can never be texted.
@@ -219,17 +219,14 @@ class Braze:
     def _alias(self, sender: str) -> dict[str, str]:
         return {"alias_label": self._options.alias_label, "alias_name": sender}
 
-    def _group_changes(self, decision: Decision) -> list[dict[str, str]]:
+    def _group_changes(self, event: Event) -> list[dict[str, str]]:
+        decision = event.decision
         state = "subscribed"
         if decision.intent == "opt_out":
             state = "unsubscribed"
         elif decision.after != "subscribed" or decision.before == "subscribed":
             return []
-        if decision.program is None:
-            # An opt-out at a number that no program has is meant for all of them.
-            groups = list(dict.fromkeys(self._groups.values())) if state == "unsubscribed" else []
-        else:
-            groups = [self._groups[decision.program]] if decision.program in self._groups else []
+        groups = dict.fromkeys(self._groups[program] for program in event.programs if program in self._groups)
         return [{"subscription_group_id": group, "subscription_state": state} for group in groups]
 
     def _is_for_campaigns(self, decision: Decision) -> bool:

@@ -60,7 +60,7 @@ def _configured(config: Path, to: str, state: ConsentState) -> Explain:
 
     def explain(text: str, _: str | None) -> dict[str, object]:
         match = routing.match(route, Inbound("", "", recipient, text))
-        row = routing.rows(route, match, None, person=True, answer=True)[STATES.index(state)]
+        row = routing.rows(route, match, None, person=True)[STATES.index(state)]
         decision = orjson.loads(row.decision)
         return {name: decision[name] for name in _NAMES}
 

@@ -13,6 +13,8 @@ from router.types import Row
 
 #: The most texts in one call: bounds how long the store's single thread is held.
 _MOST_AT_ONCE = 256
+#: As in lua/commit.lua.
+BUCKET_SECONDS = 21_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +22,25 @@ class Commit:
     """One text ready to be accepted.
 
     `digest` stands for the carrier's message id. `consent` names the consent to change: a program's id, or
-    `@ACCOUNT` for the whole account; `account` the account whose own consent bears on it too. `message` is the event as
-    JSON, less its decision; `undelivered` a record of a text that no destination is told of. `rows` are `decide`'s.
+    `@ACCOUNT` for a whole account; `overruled_by` the other consents that bear on it. `message` is the event as JSON,
+    less its decision; `undelivered` a record of a text that no destination is told of. `late_at` is when a text was
+    written that is not taken in its turn, in unix seconds. `rows` are `decide`'s. `lost` is called if the store does
+    not take the text, before any later text is told so.
     """
 
     sender: str
     digest: bytes
     consent: str
-    account: str
+    overruled_by: tuple[str, ...]
     dedupe_seconds: int
+    replies_per_hour: int
     destinations: tuple[str, ...]
     need_alias: tuple[str, ...]
     message: bytes
     undelivered: bytes
     rows: tuple[Row, ...]
+    late_at: float | None = None
+    lost: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +55,14 @@ class Commits:
     """Gathers the texts that arrive while the store is busy into its next call, in their order of arrival."""
 
     def __init__(
-        self,
-        store: Store,
-        *,
-        replies_per_hour: int,
-        unhandled_kept: int,
-        clock: Callable[[], float],
-        on_failure: Callable[[], None],
+        self, store: Store, *, unhandled_kept: int, clock: Callable[[], float], on_failure: Callable[[], None]
     ) -> None:
+        """`on_failure` is called at once when the store does not take texts."""
         self._clock = clock
         self._on_failure = on_failure
         self._keys = store.keys
         self._script = store.script("commit")
-        self._replies_per_hour = replies_per_hour
-        self._unhandled_kept = max(1, unhandled_kept // store.keys.shards)
+        self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[tuple[Commit, asyncio.Future[Committed]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -85,7 +86,7 @@ class Commits:
     async def _call(self, batch: list[tuple[Commit, asyncio.Future[Committed]]]) -> None:
         reason = "the store did not take the texts"
         try:
-            answers = await self._script.run(*self._arguments([text for text, _ in batch]))
+            answers = await self._script.run_again(*self._arguments([text for text, _ in batch]))
             for (_, done), (first, decision) in zip(batch, cast("list[list[Any]]", answers), strict=True):
                 if not done.done():
                     done.set_result(Committed(bool(first), decision))
@@ -96,28 +97,38 @@ class Commits:
                 # Those that came later fail with those before them: none of a sender's texts may overtake another.
                 failed, self._waiting = [*batch, *self._waiting], []
                 self._on_failure()
-                for _, done in failed:
+                for text, done in failed:
+                    if text.lost:
+                        text.lost()
                     if not done.done():
                         done.set_exception(StoreUnavailable(reason))
 
     def _arguments(self, texts: Sequence[Commit]) -> tuple[list[str], list[str | bytes | int]]:
-        width = 10 + 6 * len(texts[0].rows)
-        arguments: list[str | bytes | int] = [int(self._clock() * 1000), width]
-        for text in texts:
-            own, account = f"consent:{text.consent}", f"consent:@{text.account}"
-            arguments += (
-                text.digest,
-                # Five buckets are looked at, the newest still filling: four full ones make the window.
-                max(1, text.dedupe_seconds // 4),
-                own,
-                account if account != own else "",
-                ",".join(text.destinations),
-                ",".join(text.need_alias),
-                text.message,
-                text.undelivered,
-                self._unhandled_kept,
-                self._replies_per_hour,
-            )
-            for row in text.rows:
-                arguments += (row.before, row.after, int(row.renews), row.expires_in, row.decision, row.silent)
+        each = [self._text_arguments(text) for text in texts]
+        arguments: list[str | bytes | int] = [_microseconds(self._clock()), len(each[0])]
+        for text in each:
+            arguments += text
         return [self._keys.person(text.sender) for text in texts], arguments
+
+    def _text_arguments(self, text: Commit) -> list[str | bytes | int]:
+        arguments: list[str | bytes | int] = [
+            text.digest,
+            # The newest bucket is still filling, so the full ones behind it must make the window.
+            -(-text.dedupe_seconds // BUCKET_SECONDS),
+            f"consent:{text.consent}",
+            ",".join(f"consent:{name}" for name in text.overruled_by),
+            ",".join(text.destinations),
+            ",".join(text.need_alias),
+            text.message,
+            text.undelivered,
+            self._unhandled_kept,
+            text.replies_per_hour,
+            0 if text.late_at is None else _microseconds(text.late_at),
+        ]
+        for row in text.rows:
+            arguments += (row.before, row.after, int(row.renews), row.expires_in, row.decision, row.otherwise)
+        return arguments
+
+
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1e6)

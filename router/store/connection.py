@@ -25,7 +25,7 @@ class Script:
         self._digest = ""
 
     async def run(self, keys: list[str], arguments: list[str | bytes | int]) -> object:
-        """Raises `redis.RedisError`."""
+        """Raises `redis.RedisError`; the script may then have run or not."""
         if not self._digest:
             self._digest = await self._redis.script_load(self._source)
         try:
@@ -33,6 +33,13 @@ class Script:
         except NoScriptError:
             self._digest = await self._redis.script_load(self._source)
             return await self._redis.evalsha(self._digest, len(keys), *keys, *arguments)
+
+    async def run_again(self, keys: list[str], arguments: list[str | bytes | int]) -> object:
+        """The same for a script that may run twice: tried once more if the connection was lost."""
+        try:
+            return await self.run(keys, arguments)
+        except RedisConnectionError:
+            return await self.run(keys, arguments)
 
 
 class Store:
@@ -48,9 +55,6 @@ class Store:
         timeout_seconds: float,
         password: str | None = None,
     ) -> None:
-        # One new attempt at once: a pooled connection may have died while idle. Repeating a commit is harmless,
-        # since the message id has one effect. A timeout is not repeated: the caller has waited long enough.
-        retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
         pool = BlockingConnectionPool.from_url(
             url,
             password=password,
@@ -58,7 +62,8 @@ class Store:
             timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            retry=retry,
+            # The client must not send anything twice by itself: most of what is written here has an effect each time.
+            retry=Retry(NoBackoff(), 0),
         )
         self.redis = Redis.from_pool(pool)
         self.keys = Keys(prefix, shards)
@@ -69,6 +74,7 @@ class Store:
         """Connects and checks. Raises `StoreUnavailable` or `StoreMismatch`, each saying what to do."""
         try:
             await self.redis.ping()
+            await self._check_mode()
             await self._check_durability()
             await self._check_layout()
         except RedisError as error:
@@ -92,6 +98,14 @@ class Store:
     def script(self, name: str) -> Script:
         """The script `router/lua/NAME.lua`."""
         return Script(self.redis, name)
+
+    async def _check_mode(self) -> None:
+        server = await self.redis.info("cluster")
+        if server.get("cluster_enabled"):
+            raise StoreMismatch(
+                f"the store at {self.address} runs in cluster mode, which this version does not speak. "
+                "Set store.url to a server that is not part of a cluster."
+            )
 
     async def _check_layout(self) -> None:
         """The number of shards decides where a sender's keys are, so it is fixed when the store is first used."""

@@ -9,9 +9,10 @@ from zlib import crc32
 
 import orjson
 
-from router.errors import NoSuchLetter
+from router.errors import NoSuchLetter, OutdatedLetter
 from router.records import read_event
 from router.store.connection import Store, asked
+from router.store.people import People
 from router.types import Event
 
 #: A delivery given up on; a request that made no sense; a text that no destination was told of.
@@ -40,8 +41,9 @@ class DeadLetters:
     def __init__(self, store: Store, unhandled_kept: int) -> None:
         self._redis = store.redis
         self._keys = store.keys
-        self._unhandled_kept = max(1, unhandled_kept // store.keys.shards)
+        self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._retry = store.script("retry")
+        self._people = People(store)
 
     async def keep(self, record: bytes) -> None:
         """Keeps a record of `router.unhandled`; the oldest go above `store.unhandled_kept`."""
@@ -67,10 +69,26 @@ class DeadLetters:
         return _letter(shard, *found[0])
 
     async def retry(self, letter_id: str) -> None:
-        """Puts a delivery back at the end of the outbox, for the destination that refused it."""
+        """Puts a delivery back at the end of the outbox, for the destination that refused it.
+
+        Raises `OutdatedLetter` for a change of consent that does not hold any more.
+        """
+        await self._check_consent(await self.get(letter_id))
         shard, stream, entry_id = self._place(letter_id)
         if not await asked(self._retry.run([stream, self._keys.outbox(shard)], [entry_id])):
             raise _no_such(letter_id)
+
+    async def _check_consent(self, letter: DeadLetter) -> None:
+        event = letter.event
+        if event is None or event.decision.before == event.decision.after:
+            return
+        person = await self._people.get(event.message.sender)
+        states = {person.state(program, event.account) if person else "none" for program in event.programs}
+        if states - {event.decision.after}:
+            raise OutdatedLetter(
+                f"the person is {' and '.join(sorted(states))} by now, and this would tell {letter.destination} "
+                f"{event.decision.after}. Drop it: what was said last is delivered on its own."
+            )
 
     async def drop(self, letter_id: str) -> None:
         """Forgets it."""

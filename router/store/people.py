@@ -29,6 +29,12 @@ class Person:
     consent: dict[str, Consent]
     aliases: tuple[str, ...]
 
+    def state(self, program: str, account: str) -> ConsentState:
+        """The state that holds for a program: its own or its account's, whichever was written last."""
+        names = (program, f"@{account}", "@api")
+        latest = max((self.consent[name] for name in names if name in self.consent), key=_since, default=None)
+        return latest.state if latest else "none"
+
 
 class People:
     """The phone-to-alias directory and the consent states. All methods raise `StoreUnavailable`."""
@@ -57,13 +63,17 @@ class People:
         return {sender for sender, known in zip(senders, found, strict=True) if known}
 
 
+def _since(consent: Consent) -> float:
+    return consent.since
+
+
 def _consent(kept: str) -> Consent:
     state, _, rest = kept.partition(" ")
     since, _, lapse = rest.partition(":")
     until, _, then = lapse.partition(":")
     return Consent(
         state=cast("ConsentState", state),
-        since=int(since) / 1000,
-        until=int(until) / 1000 if until else None,
+        since=int(since) / 1e6,
+        until=int(until) / 1e6 if until else None,
         then=cast("ConsentState", then) if then else None,
     )

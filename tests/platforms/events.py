@@ -19,12 +19,14 @@ def event(
     after: ConsentState = "subscribed",
     new_alias: bool = False,
     argument: str | None = None,
+    programs: tuple[str, ...] = ("deals", "alerts"),
 ) -> Event:
     """An event of which only what a test is about needs to be said."""
     return Event(
         id=event_id,
         at=AT,
         account="twilio",
+        programs=(program,) if program else programs,
         message=Inbound(f"SM-{event_id}", sender, "20202", text),
         decision=Decision(intent, "COUPONS", argument, program, "en", "custom:deals/COUPONS", before, after, None),
         new_alias=new_alias,

@@ -86,7 +86,7 @@ async def test_an_event_is_one_signed_post_of_json(receiver: Receiver, http: Htt
 
 async def test_pictures_are_listed(receiver: Receiver, http: HttpClient) -> None:
     message = Inbound("m", "+14155550123", "20202", "", "mms", (Media("https://cdn.example/1", None, "image/png"),))
-    picture = Event("e1", AT, "twilio", message, event().decision)
+    picture = Event("e1", AT, "twilio", ("deals",), message, event().decision)
 
     await webhook(receiver).deliver(http, [picture])
 
