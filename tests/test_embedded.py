@@ -18,8 +18,7 @@ from tests.commits import until
 async def written(server: EmbeddedServer) -> bytes | str | None:
     """What stands under `x` in the server's store."""
     async with Redis.from_url(server.url) as redis:
-        value = await redis.get("x")
-        return value
+        return await redis.get("x")
 
 
 async def write(server: EmbeddedServer, value: str) -> None:
