@@ -19,6 +19,9 @@ from router.types import HttpResponse
 #: The longest pause that a platform can ask for, in seconds: of a longer one, either side's clock may be the cause.
 LONGEST_PAUSE = 3600.0
 
+#: Nothing is lost while an operator mends a wrong secret or url: seconds between two tries.
+MISCONFIGURED_PAUSE = 60.0
+
 _EXCERPT = 200
 
 _RETRYABLE_4XX = {408, 425, 429}

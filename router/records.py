@@ -17,7 +17,7 @@ def write_message(event_id: str, at: float, account: str, programs: tuple[str, .
     )
 
 
-def read_event(message: bytes, decision: bytes, *, new_alias: bool = False) -> Event:
+def read_event(message: bytes | str, decision: bytes | str, *, new_alias: bool = False) -> Event:
     """The event of `write_message` and its decision."""
     written = orjson.loads(message)
     return Event(

@@ -88,6 +88,12 @@ class Metrics:
             registry=self.registry,
             buckets=_LATENCIES,
         )
+        self.failures = Counter(
+            "keyroute_failures",
+            "Times that a part of the deliveries failed in a way nobody foresaw, and was started again.",
+            ("part",),
+            registry=self.registry,
+        )
         self.shards = Gauge("keyroute_shards_held", "Shards that this process works on.", registry=self.registry)
         self.reloads = Counter(
             "keyroute_reloads", "Reloads of the configuration (done, refused).", ("outcome",), registry=self.registry

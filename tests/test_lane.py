@@ -39,6 +39,7 @@ class Recorder:
         self.aliases: list[list[str]] = []
         self.refuse: dict[str, DeliveryError] = {}
         self.refuse_alias: set[str] = set()
+        self.alias_failure: DeliveryError | None = None
         self.alias_gate = asyncio.Event()
         self.alias_gate.set()
         self._changed = asyncio.Condition()
@@ -49,12 +50,20 @@ class Recorder:
     async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
         self.aliases.append(list(senders))
         await self.alias_gate.wait()
+        if self.alias_failure:
+            raise self.alias_failure
         if self.refuse_alias & set(senders):
             raise DeliveryError("no such alias may be", retryable=False)
 
     async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
         self.batches.append([event.id for event in events])
-        results = [self.refuse.get(event.id) for event in events]
+        results: list[DeliveryError | None] = []
+        stopped: dict[str, DeliveryError] = {}
+        for event in events:
+            error = stopped.get(event.message.sender) or self.refuse.get(event.id)
+            if error and error.retryable:
+                stopped[event.message.sender] = error
+            results.append(error)
         async with self._changed:
             self.taken += [event for event, error in zip(events, results, strict=True) if error is None]
             self._changed.notify_all()
@@ -99,7 +108,7 @@ class Bench:
         assert lease
         http = HttpClient(1.0, allow_private=False)  # not opened: the recorder sends nothing
         gate = Gate(time.monotonic, random.Random(1))
-        aliases = AliasWorker("crm", platform, http, gate) if platform.needs_alias else None
+        aliases = AliasWorker("crm", platform, http, gate, give_up_after, time.time) if platform.needs_alias else None
         destination = Destination("crm", platform, http, gate, give_up_after)
         lane = Lane(
             Held(lease, time.monotonic() + 60),
@@ -210,22 +219,24 @@ async def test_a_dead_letter_that_is_retried_is_delivered_once_and_gone(bench: B
 
 
 async def test_events_are_sent_again_until_they_are_taken_and_those_taken_are_not(bench: Bench) -> None:
-    await bench.accept("a", "b", "c")
+    for sender, name in enumerate("abc"):
+        await bench.accept(name, sender=sender)
     platform = Recorder()
     platform.refuse["evt_a"] = DeliveryError("503", retryable=True, retry_after=0.01)
     async with bench.lane(platform):
         await platform.has(2)
         platform.refuse.clear()
-        assert sorted(await platform.has(3)) == ids("a", "b", "c")
+        assert await platform.has(3) == ids("b", "c", "a")
         await bench.settled()
 
     assert set(map(tuple, platform.batches)) == {tuple(ids("a", "b", "c")), tuple(ids("a"))}
 
 
 async def test_what_was_taken_beyond_an_open_event_is_not_sent_again_by_the_next_worker(bench: Bench) -> None:
-    await bench.accept("a", "b", "c")
-    platform = Recorder()
-    platform.refuse["evt_a"] = DeliveryError("503", retryable=True, retry_after=30.0)
+    await bench.accept("a", "b", sender=0)
+    await bench.accept("c", sender=1)
+    platform = Recorder(one_per_sender=True)
+    platform.refuse["evt_b"] = DeliveryError("503", retryable=True, retry_after=30.0)
     async with bench.lane(platform):
         await platform.has(2)
 
@@ -235,18 +246,67 @@ async def test_what_was_taken_beyond_an_open_event_is_not_sent_again_by_the_next
         await until(noted)
     platform.refuse.clear()
     async with bench.lane(platform):
-        assert await platform.has(3) == ids("b", "c", "a")
+        assert await platform.has(3) == ids("a", "c", "b")
 
 
-async def test_an_event_older_than_the_limit_is_given_up_at_its_next_failure(bench: Bench) -> None:
-    await bench.accept("a", "b")
-    platform = Recorder()
-    platform.refuse["evt_a"] = DeliveryError("503 for ever", retryable=True)
-    async with bench.lane(platform, give_up_after=1.0):
-        assert await platform.has(1) == ids("b")
+async def test_an_event_that_nobody_takes_holds_up_its_sender_and_nobody_else(bench: Bench) -> None:
+    platform = Recorder(batch_size=3)
+    platform.refuse["evt_poison"] = DeliveryError("500", retryable=True)
+    await bench.accept("poison", "behind", sender=0)
+    async with bench.lane(platform) as lane:
+        for i in range(20):
+            await bench.accept(f"m{i}", sender=1 + i % 3)
+            lane.notify()
+        assert sorted(await platform.has(20)) == sorted(ids(*(f"m{i}" for i in range(20))))
         await bench.settled()
+        await bench.accept("later", sender=0)
+        lane.notify()
+        await bench.settled()
+        platform.refuse.clear()
+        assert (await platform.has(23))[-3:] == ids("poison", "behind", "later")
 
-    assert [letter.reason async for letter in DeadLetters(bench.store, 8).each()] == ["503 for ever"]
+
+async def test_a_lane_that_was_interrupted_starts_from_what_the_store_says(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.alias_gate.clear()
+    await bench.accept("a", need_alias=True)
+    async with bench.lane(platform) as lane:
+        await bench.settled()
+        bench.running.cancel()
+        await asyncio.wait([bench.running])
+        again = asyncio.create_task(lane.run())
+        platform.alias_gate.set()
+        assert await platform.has(1) == ids("a")
+        lane.stop()
+        again.cancel()
+        await asyncio.wait([again])
+
+
+async def test_an_alias_that_cannot_be_made_in_time_leaves_dead_letters(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.alias_failure = DeliveryError("503 for ever", retryable=True, retry_after=0.02)
+    await bench.accept("a", need_alias=True)
+    async with bench.lane(platform, give_up_after=0.1):
+
+        async def kept() -> bool:
+            return bool([letter async for letter in DeadLetters(bench.store, 8).each()])
+
+        await until(kept)
+        assert await bench.outbox.parked(0, "crm") == []
+
+
+async def test_an_event_that_waits_longer_than_the_limit_is_given_up_at_its_next_failure(bench: Bench) -> None:
+    await bench.accept("a", sender=0)
+    await bench.accept("b", sender=1)
+    platform = Recorder()
+    platform.refuse["evt_a"] = DeliveryError("503 for ever", retryable=True, retry_after=0.02)
+    async with bench.lane(platform, give_up_after=0.1):
+        assert await platform.has(1) == ids("b")
+
+        async def kept() -> bool:
+            return [letter.reason async for letter in DeadLetters(bench.store, 8).each()] == ["503 for ever"]
+
+        await until(kept)
 
 
 async def test_an_unknown_number_parks_only_its_own_texts_and_they_keep_their_order(bench: Bench) -> None:

@@ -13,7 +13,16 @@ import structlog
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from adapters._http import HttpUrl, delivery_error, json_body, rate_limit_reset, redact, retry_after, utc_time
+from adapters._http import (
+    MISCONFIGURED_PAUSE,
+    HttpUrl,
+    delivery_error,
+    json_body,
+    rate_limit_reset,
+    redact,
+    retry_after,
+    utc_time,
+)
 from router.errors import DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
 from router.types import Decision, Event, HttpResponse
@@ -26,8 +35,6 @@ _ALIAS_NEW = "/users/alias/new"
 #: The longest string that a property of an event can hold, in characters.
 _STRING_LIMIT = 255
 
-#: Nothing is lost while an operator mends a wrong key or url: seconds between two tries.
-_MISCONFIGURED_PAUSE = 60.0
 _MISCONFIGURED = {
     401: "Braze does not know the API key (401). Check api_key, and that url names the instance that the key is of.",
     403: "The API key may not do this (403). Give it the permissions users.track and users.alias.new in Braze.",
@@ -180,7 +187,7 @@ class Braze:
 
     def _failure(self, response: HttpResponse, private: Sequence[str] = ()) -> DeliveryError | None:
         if reason := _MISCONFIGURED.get(response.status):
-            return DeliveryError(reason, retryable=True, retry_after=_MISCONFIGURED_PAUSE, status=response.status)
+            return DeliveryError(reason, retryable=True, retry_after=MISCONFIGURED_PAUSE, status=response.status)
         return delivery_error(response, self._clock(), private)
 
     def _refused(self, batch: _Batch, response: HttpResponse) -> dict[int, DeliveryError | None]:

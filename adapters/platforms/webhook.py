@@ -17,7 +17,7 @@ import orjson
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from adapters._http import HttpUrl, delivery_error, json_body, utc_time
+from adapters._http import MISCONFIGURED_PAUSE, HttpUrl, delivery_error, json_body, utc_time
 from adapters._signing import sign_webhook, verify_webhook, webhook_secret
 from router.errors import BadPayload, DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
@@ -25,6 +25,7 @@ from router.types import Event
 
 #: How many people's events are under way at once.
 _CONCURRENCY = 16
+_MISCONFIGURED = {401, 403, 404}
 
 
 def _check_secret(secret: Secret) -> Secret:
@@ -65,8 +66,9 @@ class Webhook:
 
     Options: ClassVar[OptionsType] = WebhookOptions
     ProgramOptions: ClassVar[OptionsType] = WebhookProgramOptions
-    batch_size = 100
-    alias_batch_size = 100
+    # What is sent at once. A worker that dies in the middle has its successor send that much again.
+    batch_size = _CONCURRENCY
+    alias_batch_size = 1
     needs_alias = False
     one_per_sender = False
 
@@ -122,7 +124,11 @@ class Webhook:
         except DeliveryError as error:
             return error
         private = (event.message.text, event.decision.argument or "", event.decision.reply or "")
-        return delivery_error(response, self._clock(), hide=private)
+        refusal = delivery_error(response, self._clock(), hide=private)
+        if refusal and refusal.status in _MISCONFIGURED:
+            # Not of this event: nothing is lost while an operator mends the url or the secret.
+            return DeliveryError(refusal.reason, retryable=True, retry_after=MISCONFIGURED_PAUSE, status=refusal.status)
+        return refusal
 
     def _signed(self, event: Event) -> tuple[dict[str, str], bytes]:
         body = json_body(_payload(event))

@@ -19,6 +19,7 @@ GiveUp = Callable[[str, DeliveryError], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class _Request:
     sender: str
+    since: float
     release: Release
     give_up: GiveUp
 
@@ -26,16 +27,30 @@ class _Request:
 class AliasWorker:
     """Creates aliases at one platform."""
 
-    def __init__(self, name: str, platform: Platform, http: Http, gate: Gate) -> None:
+    def __init__(
+        self,
+        name: str,
+        platform: Platform,
+        http: Http,
+        gate: Gate,
+        give_up_after: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """`give_up_after` is in seconds, `clock` in unix seconds."""
+        self._give_up_after = give_up_after
+        self._clock = clock
         self._name = name
         self._platform = platform
         self._http = http
         self._gate = gate
         self._queue: asyncio.Queue[_Request] = asyncio.Queue()
 
-    def add(self, sender: str, release: Release, give_up: GiveUp) -> None:
-        """Asks for a person's alias; `release` is called when it exists, `give_up` if the platform refuses it."""
-        self._queue.put_nowait(_Request(sender, release, give_up))
+    def add(self, sender: str, since: float, release: Release, give_up: GiveUp) -> None:
+        """Asks for the alias of a person whose texts wait `since` then, in unix seconds.
+
+        `release` is called when it exists, `give_up` if the platform refuses it or does not make it in time.
+        """
+        self._queue.put_nowait(_Request(sender, since, release, give_up))
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -54,7 +69,10 @@ class AliasWorker:
                 if error.retryable:
                     _log.warning("alias creation will be retried", destination=self._name, reason=error.reason)
                     self._gate.failed(error)
-                    continue
+                    batch = await self._without_overdue(batch, error)
+                    if batch:
+                        continue
+                    return
                 await self._refused(batch, error)
                 return
             self._gate.succeeded()
@@ -62,18 +80,29 @@ class AliasWorker:
                 request.release(request.sender)
             return
 
+    async def _without_overdue(self, batch: list[_Request], error: DeliveryError) -> list[_Request]:
+        """Those that can wait longer; the others are given up on."""
+        limit = self._clock() - self._give_up_after
+        for request in batch:
+            if request.since <= limit:
+                await self._give_up_on(request, error)
+        return [request for request in batch if request.since > limit]
+
     async def _refused(self, batch: list[_Request], error: DeliveryError) -> None:
         """One person may spoil the request for all: halve it until that one stands alone."""
         if len(batch) == 1:
-            _log.warning("alias refused", destination=self._name, reason=error.reason)
-            try:
-                await batch[0].give_up(batch[0].sender, error)
-            except LeaseLost:
-                _log.info("sender left to another worker", destination=self._name)
-            except StoreUnavailable:
-                self._queue.put_nowait(batch[0])
-                self._gate.failed(error)
+            await self._give_up_on(batch[0], error)
             return
         middle = len(batch) // 2
         await self._create(batch[:middle])
         await self._create(batch[middle:])
+
+    async def _give_up_on(self, request: _Request, error: DeliveryError) -> None:
+        _log.warning("alias given up", destination=self._name, reason=error.reason)
+        try:
+            await request.give_up(request.sender, error)
+        except LeaseLost:
+            _log.info("sender left to another worker", destination=self._name)
+        except StoreUnavailable:
+            self._queue.put_nowait(request)
+            self._gate.failed(error)

@@ -1,9 +1,10 @@
 """One shard's outbox on its way to one destination: in order, in batches, nothing skipped."""
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import structlog
 
@@ -38,6 +39,22 @@ class Held:
         self.until = until
 
 
+@dataclass(slots=True)
+class Attempt(Generic[_Waiting]):
+    """What became of a batch. `errors` are those of the `failed` entries, which are tried again."""
+
+    taken: list[_Waiting] = field(default_factory=list)
+    dead: list[tuple[_Waiting, DeliveryError]] = field(default_factory=list)
+    failed: list[_Waiting] = field(default_factory=list)
+    errors: list[DeliveryError] = field(default_factory=list)
+
+    @property
+    def settled(self) -> set[str]:
+        """The ids of the outbox entries that need no further attempt."""
+        entries = (*self.taken, *(entry for entry, _ in self.dead))
+        return {entry.id for entry in entries if isinstance(entry, Entry)}
+
+
 class Lane:
     """Delivers one shard's events to one destination, under a lease.
 
@@ -67,6 +84,8 @@ class Lane:
         self._monotonic = monotonic
         self._news = asyncio.Event()
         self._released: asyncio.Queue[str] = asyncio.Queue()
+        #: Whoever failed alone is tried again at its own pace, and holds up nobody else.
+        self._parked_gate = Gate(monotonic, random.Random())  # noqa: S311 (jitter, not a secret)
         self._parked: set[str] = set()
         #: Held while the store is told what became of parked texts and `_parked` is brought in line with it.
         self._books = asyncio.Lock()
@@ -89,10 +108,13 @@ class Lane:
         self._released.put_nowait(sender)
 
     async def run(self) -> None:
-        """Delivers until `stop`. Raises `LeaseLost`, `StoreUnavailable`."""
+        """Delivers until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
+        self._parked.clear()
+        self._released = asyncio.Queue()
         self._position, self._ahead = await self._outbox.position(self.shard, self._destination.name)
         for sender in await self._outbox.parked(self.shard, self._destination.name):
-            self._wait_for_alias(sender)
+            head = await self._head(sender)
+            self._wait(sender, head.joined if head else self._clock())
         try:
             async with asyncio.TaskGroup() as tasks:
                 releasing = tasks.create_task(self._release_parked())
@@ -116,21 +138,46 @@ class Lane:
         self._stopping = True
         self._news.set()
 
-    async def _settle(self, entries: Sequence[Entry]) -> None:
+    async def _settle(self, entries: list[Entry]) -> None:
         """Sees to it that each entry is delivered, parked, passed over or given up on."""
-        fresh = [entry for entry in entries if entry.id not in self._ahead]
-        steps, parked, pending = await self._sort(fresh)
-        if parked or not pending:
+        pending = await self._take_up(entries, entries, [])
+        while pending and not self._stopping:
+            attempt = await self._deliver(self._batch(pending), self._destination.gate)
+            if attempt.settled:
+                pending = await self._note_attempt(entries, pending, attempt)
+            elif len(pending) < self._platform.batch_size:
+                # One text that nobody takes must not hide that others would be taken.
+                more = await self._outbox.read(self.shard, entries[-1].id, self._platform.batch_size - len(pending))
+                entries += more
+                pending = await self._take_up(entries, more, pending)
+
+    async def _take_up(self, entries: list[Entry], fresh: Sequence[Entry], pending: list[Entry]) -> list[Entry]:
+        """The open ones with those of the fresh entries that are to be delivered; the rest is parked or passed over."""
+        steps, parked, wanted = await self._sort([entry for entry in fresh if entry.id not in self._ahead])
+        pending = pending + wanted
+        if parked or (fresh and not pending):
             self._advance(steps, entries, pending)
             await self._record(steps, parked)
-        while pending and not self._stopping:
-            steps = Steps()
-            done = await self._deliver(self._batch(pending), steps)
-            if done:
-                settled = {entry.id for entry in done}
-                pending = [entry for entry in pending if entry.id not in settled]
-                self._advance(steps, entries, pending)
-                await self._record(steps, ())
+        return pending
+
+    async def _note_attempt(self, entries: list[Entry], pending: list[Entry], attempt: "Attempt[Entry]") -> list[Entry]:
+        """Records an attempt; what is still open. A sender who failed while others did not waits by itself."""
+        steps = Steps()
+        self._give_up(steps, attempt)
+        failed = {entry.event.message.sender for entry in attempt.failed} if attempt.taken else set()
+        still_open, parked = [], []
+        for entry in pending:
+            sender = entry.event.message.sender
+            if entry.id in attempt.settled:
+                continue
+            if sender in failed:
+                steps.park(sender, entry)
+                parked.append(sender)
+            else:
+                still_open.append(entry)
+        self._advance(steps, entries, still_open)
+        await self._record(steps, parked)
+        return still_open
 
     def _advance(self, steps: Steps, entries: Sequence[Entry], pending: Sequence[Entry]) -> None:
         """Moves the position to before the first open entry, and notes the settled ones beyond it."""
@@ -176,16 +223,16 @@ class Lane:
         async with self._books:
             await self._outbox.settle(self._held.lease, self._destination.name, steps)
             for sender in parked:
-                self._wait_for_alias(sender)
+                self._wait(sender, self._clock())
 
-    def _wait_for_alias(self, sender: str) -> None:
+    def _wait(self, sender: str, since: float) -> None:
         # Also called for a sender that was let go while its next text was on the way here.
         if sender not in self._parked:
             self._parked.add(sender)
             if self._aliases:
-                self._aliases.add(sender, self.release, self._give_up_on)
+                self._aliases.add(sender, since, self.release, self._give_up_on)
             else:
-                self.release(sender)  # parked under a configuration in which aliases were needed
+                self.release(sender)
 
     def _batch(self, pending: Sequence[_Waiting]) -> list[_Waiting]:
         if not self._platform.one_per_sender:
@@ -193,8 +240,9 @@ class Lane:
         first = {entry.event.message.sender: entry for entry in reversed(pending)}
         return list(reversed(first.values()))[: self._platform.batch_size]
 
-    async def _deliver(self, batch: Sequence[_Waiting], steps: Steps) -> list[_Waiting]:
-        """One attempt. The entries that are settled by it: taken, or given up on (which `steps` records)."""
+    async def _deliver(self, batch: Sequence[_Waiting], gate: Gate) -> "Attempt[_Waiting]":
+        """One attempt, when the destination's gate and the one of whoever waits are open."""
+        await gate.opened()
         await self._destination.gate.opened()
         if self._monotonic() >= self._held.until:
             raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
@@ -206,43 +254,50 @@ class Lane:
             results = [error] * len(batch)
         finally:
             self.in_flight = False
-        done: list[_Waiting] = []
-        for entry, event, result in zip(batch, events, results, strict=True):
+        attempt = Attempt[_Waiting]()
+        for entry, result in zip(batch, results, strict=True):
             if result is None:
-                self._taken(event, known=isinstance(entry, Entry))
-            elif self._given_up(event, result):
-                steps.dead(result.reason, self._clock(), self._destination.name, entry)
+                attempt.taken.append(entry)
+            elif not result.retryable or self._clock() - entry.joined >= self._destination.give_up_after:
+                attempt.dead.append((entry, result))
             else:
-                continue
-            done.append(entry)
-        self._note([error for error in results if error is not None], taken=len(done))
-        return done
+                attempt.failed.append(entry)
+                attempt.errors.append(result)
+        self._count(attempt)
+        self._close_gates(attempt, gate)
+        return attempt
 
-    def _taken(self, event: Event, *, known: bool) -> None:
+    def _count(self, attempt: "Attempt[Any]") -> None:
         name = self._destination.name
-        self._metrics.deliveries.labels(name, "delivered").inc()
-        number = "known" if known else "unknown"
-        self._metrics.delivery_seconds.labels(name, number).observe(max(0.0, self._clock() - event.at))
+        for entry in attempt.taken:
+            number = "known" if isinstance(entry, Entry) else "unknown"
+            self._metrics.delivery_seconds.labels(name, number).observe(max(0.0, self._clock() - entry.event.at))
+        self._metrics.deliveries.labels(name, "delivered").inc(len(attempt.taken))
+        self._metrics.deliveries.labels(name, "dead").inc(len(attempt.dead))
+        self._metrics.deliveries.labels(name, "retried").inc(len(attempt.failed))
+        self._metrics.unknown_outcomes.labels(name).inc(sum(error.outcome_unknown for error in attempt.errors))
+        for entry, error in attempt.dead:
+            _log.warning("event given up", destination=name, event_id=entry.event.id, reason=error.reason)
+        if attempt.errors:
+            _log.warning(
+                "delivery will be retried", destination=name, shard=self.shard, reason=attempt.errors[0].reason
+            )
 
-    def _given_up(self, event: Event, error: DeliveryError) -> bool:
-        if error.retryable and self._clock() - event.at < self._destination.give_up_after:
-            return False
-        self._metrics.deliveries.labels(self._destination.name, "dead").inc()
-        _log.warning("event given up", destination=self._destination.name, event_id=event.id, reason=error.reason)
-        return True
-
-    def _note(self, errors: Sequence[DeliveryError], taken: int) -> None:
-        """Lets the gate know how the attempt went."""
-        if taken:
-            self._destination.gate.succeeded()
-        retried = [error for error in errors if error.retryable]
-        if not retried:
+    def _close_gates(self, attempt: "Attempt[Any]", gate: Gate) -> None:
+        """Holds up whoever attempted this if nothing was taken, and everybody if the destination asks for it."""
+        if attempt.taken:
+            gate.succeeded()
+        if not attempt.errors:
             return
-        name = self._destination.name
-        self._metrics.deliveries.labels(name, "retried").inc(len(retried))
-        self._metrics.unknown_outcomes.labels(name).inc(sum(error.outcome_unknown for error in retried))
-        self._destination.gate.failed(max(retried, key=lambda error: error.retry_after or 0.0))
-        _log.warning("delivery will be retried", destination=name, shard=self.shard, reason=retried[0].reason)
+        worst = max(attempt.errors, key=lambda error: error.retry_after or 0.0)
+        if worst.retry_after is not None:
+            self._destination.gate.failed(worst)
+        elif not attempt.taken:
+            gate.failed(worst)
+
+    def _give_up(self, steps: Steps, attempt: "Attempt[Any]") -> None:
+        for entry, error in attempt.dead:
+            steps.dead(error.reason, self._clock(), self._destination.name, entry)
 
     async def _release_parked(self) -> None:
         """Delivers the texts of senders whose alias exists by now, the oldest of each, several senders at a time."""
@@ -251,8 +306,9 @@ class Lane:
             released = [] if senders else [await self._released.get()]
             while not self._released.empty():
                 released.append(self._released.get_nowait())
-            if released:
+            if released and self._platform.needs_alias:
                 await self._note_known(released)
+            if released:
                 senders |= dict.fromkeys(released)
             await self._deliver_parked(senders)
 
@@ -270,7 +326,11 @@ class Lane:
         heads = await asyncio.gather(*(self._head(sender) for sender in chosen))
         batch = [head for head in heads if head]
         steps = Steps()
-        done = {entry.event.message.sender for entry in await self._deliver(batch, steps)} if batch else set()
+        done: list[str] = []
+        if batch:
+            attempt = await self._deliver(batch, self._parked_gate)
+            self._give_up(steps, attempt)
+            done = [entry.event.message.sender for entry in (*attempt.taken, *(entry for entry, _ in attempt.dead))]
         gone = [sender for sender, head in zip(chosen, heads, strict=True) if head is None]
         await self._unpark(senders, steps, [*((sender, 1) for sender in done), *((sender, 0) for sender in gone)])
 
@@ -303,3 +363,4 @@ class Lane:
                 if not left[0]:
                     self._parked.discard(sender)
             self._metrics.deliveries.labels(self._destination.name, "dead").inc(len(entries))
+        self._parked.discard(sender)

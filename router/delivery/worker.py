@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import ClassVar
 
@@ -90,14 +90,14 @@ class Worker:
         """Takes shards and begins to deliver."""
         for client in self._clients:
             await self._open.enter_async_context(client)
-        runs = [aliases.run() for _, aliases in self._destinations.values() if aliases]
-        self._tasks = [asyncio.create_task(run) for run in (*runs, self._hold_leases(), self._watch())]
+        parts = [("leases", self._hold_leases), ("watch", self._watch)]
+        parts += [("aliases", aliases.run) for _, aliases in self._destinations.values() if aliases]
+        self._tasks = [asyncio.create_task(self._kept_up(part, run)) for part, run in parts]
 
     async def stop(self) -> None:
         """Lets requests that are under way finish, then gives the shards up."""
         await cancelled(self._tasks)
-        for shard in list(self._held):
-            await self._drop(shard)
+        await self._drop(list(self._held))
         try:
             await self._workers.leave()
         except StoreUnavailable as error:
@@ -105,9 +105,12 @@ class Worker:
         await self._open.aclose()
 
     def _add_destination(self, name: str, platform: Platform, http: Http, give_up_after: float) -> None:
-        gate = Gate(time.monotonic, random.Random())  # noqa: S311 (jitter, not a secret)
-        aliases = AliasWorker(name, platform, http, gate) if platform.needs_alias else None
-        self._destinations[name] = (Destination(name, platform, http, gate, give_up_after), aliases)
+        destination = Destination(name, platform, http, _gate(), give_up_after)
+        # A gate of its own: what is wrong with creating aliases must not hold up deliveries.
+        aliases = None
+        if platform.needs_alias:
+            aliases = AliasWorker(name, platform, http, _gate(), give_up_after, self._clock)
+        self._destinations[name] = (destination, aliases)
 
     async def _hold_leases(self) -> None:
         """Renews what is held, takes what is free up to a fair share, and gives up what is more than that."""
@@ -115,8 +118,7 @@ class Worker:
         while True:
             try:
                 share = -(-len(self._shards) // await self._workers.count())
-                for shard in list(self._held)[share:]:
-                    await self._drop(shard)
+                await self._drop(list(self._held)[share:])
                 for shard in self._shards:
                     if shard in self._held or len(self._held) < share:
                         await self._take(shard, lease_seconds)
@@ -134,7 +136,7 @@ class Worker:
         lease = await self._outbox.take(shard, self._owner, lease_seconds)
         held = self._held.get(shard)
         if lease is None or (held and held.lease != lease):
-            await self._drop(shard, release=False)
+            await self._drop([shard], release=False)
         if lease is None:
             return
         if shard in self._held:
@@ -161,20 +163,22 @@ class Worker:
         )
         return lane, asyncio.create_task(self._run_lane(lane))
 
-    async def _drop(self, shard: int, *, release: bool = True) -> None:
-        held = self._held.pop(shard, None)
-        lanes = self._lanes.pop(shard, [])
-        self._seen.pop(shard, None)
+    async def _drop(self, shards: Sequence[int], *, release: bool = True) -> None:
+        """Ends the work on shards: what is in flight may finish, all of it within one grace."""
+        held = [self._held.pop(shard) for shard in shards if shard in self._held]
+        lanes = [pair for shard in shards for pair in self._lanes.pop(shard, ())]
+        for shard in shards:
+            self._seen.pop(shard, None)
         for lane, _ in lanes:
             lane.stop()
-        if any(lane.in_flight for lane, _ in lanes):
-            await asyncio.wait([task for _, task in lanes], timeout=_GRACE)
+        if in_flight := [task for lane, task in lanes if lane.in_flight]:
+            await asyncio.wait(in_flight, timeout=_GRACE)
         await cancelled(task for _, task in lanes)
-        if held and release:
+        for one in held if release else ():
             try:
-                await self._outbox.release(held.lease)
+                await self._outbox.release(one.lease)
             except StoreUnavailable as error:
-                _log.warning("lease not given back, it will run out", shard=shard, error=str(error))
+                _log.warning("lease not given back, it will run out", shard=one.lease.shard, error=str(error))
 
     async def _run_lane(self, lane: Lane) -> None:
         """Starts a lane anew when the store was away; ends when the shard is not ours any more."""
@@ -187,6 +191,19 @@ class Worker:
                 return
             except StoreUnavailable as error:
                 _log.warning("lane interrupted", shard=lane.shard, error=str(error))
+            except Exception:  # noqa: BLE001 (an adapter is anybody's code; whatever it raises, the rest must go on)
+                _log.exception("lane failed and starts again", shard=lane.shard)
+                self._metrics.failures.labels("lane").inc()
+            await asyncio.sleep(_PAUSE)
+
+    async def _kept_up(self, part: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Runs a part that must never end: what it raises is logged and counted, and it starts again."""
+        while True:
+            try:
+                await run()
+            except Exception:  # noqa: BLE001 (as above)
+                _log.exception("part failed and starts again", part=part)
+                self._metrics.failures.labels(part).inc()
             await asyncio.sleep(_PAUSE)
 
     async def _watch(self) -> None:
@@ -203,3 +220,7 @@ class Worker:
                     self._seen[shard] = newest
                 for lane, _ in self._lanes.get(shard, ()):
                     lane.notify()
+
+
+def _gate() -> Gate:
+    return Gate(time.monotonic, random.Random())  # noqa: S311 (jitter, not a secret)

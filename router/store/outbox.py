@@ -35,11 +35,17 @@ class Entry:
     decision: bytes
     event: Event
 
+    @property
+    def joined(self) -> float:
+        """When it joined the outbox, in unix seconds: later than the event for one that was retried."""
+        return _joined(self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """An entry that waited for its sender's alias; its event says that the alias is new."""
+    """An entry that had to wait by itself; its event says that the alias is new. `joined` as in `Entry`."""
 
+    joined: float
     message: bytes
     decision: bytes
     event: Event
@@ -57,7 +63,7 @@ class Steps:
 
     def park(self, sender: str, entry: Entry) -> None:
         """The entry waits until the sender's alias exists."""
-        self.arguments += ("park", sender, orjson.dumps([entry.message.decode(), entry.decision.decode()]))
+        self.arguments += ("park", sender, orjson.dumps([entry.id, entry.message.decode(), entry.decision.decode()]))
 
     def known(self, sender: str) -> None:
         """The sender's alias exists."""
@@ -90,9 +96,8 @@ class Outbox:
 
     async def release(self, lease: Lease) -> None:
         """Gives the shard up, so that another worker need not wait for the lease to run out."""
-        held = await asked(self._redis.get(self._keys.lease(lease.shard)))
-        if held == f"{lease.owner}:{lease.token}".encode():
-            await asked(self._redis.delete(self._keys.lease(lease.shard)))
+        keys = [self._keys.lease(lease.shard), self._keys.fence(lease.shard)]
+        await asked(self._lease.run(keys, [lease.owner, 0]))
 
     async def position(self, shard: int, destination: str) -> tuple[str, set[str]]:
         """Up to where a destination is settled, and what is settled beyond."""
@@ -166,8 +171,12 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
 
 
 def _parked(entry: bytes) -> Parked:
-    message, decision = (part.encode() for part in orjson.loads(entry))
-    return Parked(message, decision, read_event(message, decision, new_alias=True))
+    entry_id, message, decision = orjson.loads(entry)
+    return Parked(_joined(entry_id), message.encode(), decision.encode(), read_event(message, decision, new_alias=True))
+
+
+def _joined(entry_id: str) -> float:
+    return int(entry_id.partition("-")[0]) / 1000
 
 
 def _stream_names(found: Any) -> set[str]:
