@@ -14,7 +14,7 @@ import orjson
 
 from router.cli.options import config_option
 from router.config import load
-from router.errors import RequestError
+from router.errors import OutdatedLetter, RequestError
 from router.service import Service
 from router.store import DeadLetter, DeadLetters
 from router.telemetry import set_up_logs
@@ -101,7 +101,7 @@ async def _run(letter_ids: tuple[str, ...], destination: str | None, config: Pat
         for letter in chosen:
             try:
                 await action(letters, service, letter)
-            except RequestError as error:
+            except (RequestError, OutdatedLetter) as error:
                 click.echo(f"{letter.id}: {error}", err=True)
                 failed += 1
             else:
@@ -127,7 +127,7 @@ async def _letters(config: Path) -> AsyncIterator[tuple[DeadLetters, Service]]:
     """The dead letters of the configured store, and a service over it that takes texts but serves nobody."""
     set_up_logs(logging.WARNING)
     service = Service(load(config), "ingress", time.time)
-    await service.start()
+    await service.open()
     try:
         yield service.dead, service
     finally:
