@@ -16,6 +16,7 @@ from router.delivery.lane import Destination, Held, Lane
 from router.errors import DeliveryError, LeaseLost
 from router.ports import Http, Options, OptionsType
 from router.store import Commits, DeadLetters, Outbox, People, Store
+from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event
 from tests.commits import LEAVE, Clock, text, until
@@ -128,9 +129,7 @@ class Bench:
             yield lane
         finally:
             lane.stop()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancelled(tasks)
             await self.outbox.release(lease)
 
     async def settled(self) -> None:
@@ -272,14 +271,12 @@ async def test_a_lane_that_was_interrupted_starts_from_what_the_store_says(bench
     await bench.accept("a", need_alias=True)
     async with bench.lane(platform) as lane:
         await bench.settled()
-        bench.running.cancel()
-        await asyncio.wait([bench.running])
+        await cancelled([bench.running])
         again = asyncio.create_task(lane.run())
         platform.alias_gate.set()
         assert await platform.has(1) == ids("a")
         lane.stop()
-        again.cancel()
-        await asyncio.wait([again])
+        await cancelled([again])
 
 
 async def test_an_alias_that_cannot_be_made_in_time_leaves_dead_letters(bench: Bench) -> None:
