@@ -22,7 +22,7 @@ lint: $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	PATH="$(abspath $(BIN)):$$PATH" cython-lint router/_core.pyx
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint router/_core.pyx router/core/*.pxi
 
 bench: $(VENV)/installed-test $(VENV)/installed-bench
 	$(BIN)/python -m pytest bench $(ARGS)
@@ -34,7 +34,7 @@ crash-test: $(VENV)/installed-test
 clean:
 	rm -rf $(VENV) build dist *.egg-info router/_core.c router/_core.*.so
 
-$(VENV)/installed: pyproject.toml setup.py router/_core.pyx
+$(VENV)/installed: pyproject.toml setup.py router/_core.pyx $(wildcard router/core/*.pxi)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "keyroute needs Python 3.11 or later; name one with make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

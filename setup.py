@@ -5,6 +5,7 @@ address sanitizer.
 """
 
 import os
+from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -15,7 +16,13 @@ if os.environ.get("ROUTER_SANITIZE"):
     compile_args = ["-O1", "-g", "-fsanitize=address", "-fno-omit-frame-pointer"]
     link_args = ["-fsanitize=address"]
 
-core = Extension("router._core", ["router/_core.pyx"], extra_compile_args=compile_args, extra_link_args=link_args)
+core = Extension(
+    "router._core",
+    ["router/_core.pyx"],
+    depends=glob("router/core/*.pxi"),
+    extra_compile_args=compile_args,
+    extra_link_args=link_args,
+)
 
 setup(
     ext_modules=cythonize(

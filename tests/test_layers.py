@@ -84,6 +84,7 @@ def test_only_the_store_speaks_redis() -> None:
 
 
 def test_the_compiled_core_imports_nothing_of_ours() -> None:
-    source = (ROOT / "router" / "_core.pyx").read_text()
+    sources = [ROOT / "router" / "_core.pyx", *(ROOT / "router" / "core").glob("*.pxi")]
+    source = "\n".join(path.read_text() for path in sources)
 
     assert re.findall(r"^\s*(?:from|import|cimport)\s+(?:router|adapters|\.).*", source, re.MULTILINE) == []
