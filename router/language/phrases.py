@@ -1,0 +1,237 @@
+"""Phrases by language: what people write when they do not send a keyword. Reads the files of `phrases/` beside it.
+
+A file is a TOML table of sections; a section maps the names of its rules to patterns of words. Sections:
+
+- `words`: names for patterns, used as `<name>` in the other patterns of the file.
+- `opt_out`, `help`, `confirm`, `opt_in`: what asks for that, anywhere in a text.
+- `doubtful`: may be an opt-out and may be not.
+- `guard`: what it covers asks for nothing; a match of another section that shares a word with it does not count.
+- `message_guard`: where it matches, nothing in the text asks for anything.
+- `machine`: where it matches, no person wrote the text.
+- `footer`: from where it matches, the text is a signature or an addition of the sender's program.
+
+A pattern is a sequence of words as people write them; case and accents do not count, and apostrophes and hyphens
+separate words. `bestell~` is any word that begins so, `.` any word, `( a | b )` one of several; `?` may be left out,
+`{2}` and `{0,3}` so many times. `^` and `$` stand where a sentence begins and ends, `^^` and `$$` where the text does.
+`<?>` is a question mark at the end of a sentence, `<number>` digits, `<quote>` a double quotation mark, `<emoji>` a
+picture. Quotation marks in a text are passed over where no pattern asks for one. Every letter of a script without
+blanks is a word.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+Section = Literal["opt_out", "doubtful", "help", "confirm", "opt_in", "guard", "message_guard", "machine", "footer"]
+SECTIONS: tuple[Section, ...] = get_args(Section)
+#: More is no phrase any more, and makes the automaton large.
+MOST_REPEATS = 8
+
+#: What is read of a text besides words.
+START, END, BREAK, QUESTION, QUOTE, EMOJI, NUMBER = "^^", "$$", "<break>", "<?>", "<quote>", "<emoji>", "<number>"
+ANY = "."
+#: What the anchors stand for.
+_ANCHORS = {"^": (START, BREAK, QUESTION, EMOJI), "$": (END, BREAK, QUESTION, EMOJI), "^^": (START,), "$$": (END,)}
+_MARKS = {QUESTION, QUOTE, EMOJI, NUMBER}
+
+_FOLDER = Path(__file__).with_name("phrases")
+_ITEM = re.compile(
+    r"\s*(?:(?P<repeat>\{(\d+)(?:,(\d+))?\})|(?P<name><[^<>\s]+>)|(?P<anchor>\^\^?|\$\$?)"
+    r"|(?P<mark>[()|?.])|(?P<word>[^\s(){}|?.<>^$~]+)(?P<stem>~?))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a file, with its pattern as it is written there."""
+
+    language: str
+    section: Section
+    name: str
+    pattern: str
+
+
+@dataclass(slots=True)
+class Grammar:
+    """The rules of one language as an automaton that reads words.
+
+    `steps`: for each state, what it may read and where that leads; a word, a stem ending in `~`, `ANY` or a mark.
+    `accepts`: state → the rules whose patterns end there. The automaton starts in state 0, at any word.
+    """
+
+    language: str
+    steps: list[list[tuple[str, int]]]
+    accepts: dict[int, list[Rule]]
+
+
+class PatternError(ValueError):
+    """A pattern that cannot be read; the message says where and what to write."""
+
+
+# A pattern becomes a tree of tuples: ("read", symbol), ("all", parts), ("one", parts), ("times", part, low, high).
+Tree = tuple  # type: ignore[type-arg]
+
+
+class _Parser:
+    """Reads one pattern. `words` splits a word as texts are split."""
+
+    def __init__(self, pattern: str, names: Mapping[str, Tree], words: Callable[[str], list[str]]) -> None:
+        self._pattern = pattern
+        self._names = names
+        self._words = words
+        self._items = self._scan()
+        self._next = next(self._items, None)
+
+    def tree(self) -> Tree:
+        found = self._one()
+        if self._next is not None:
+            raise PatternError(f"{self._pattern!r}: ')' without '('. Remove it.")
+        return found
+
+    def _scan(self) -> Iterator[re.Match[str]]:
+        position, text = 0, self._pattern.strip()
+        while position < len(text):
+            item = _ITEM.match(text, position)
+            if item is None:
+                raise PatternError(f"{self._pattern!r}: {text[position:]!r} cannot be read. Quote marks with < >.")
+            position = item.end()
+            yield item
+
+    def _take(self) -> re.Match[str]:
+        item, self._next = self._next, next(self._items, None)
+        assert item is not None
+        return item
+
+    def _peek(self) -> str:
+        return self._next[0].strip() if self._next is not None else ""
+
+    def _one(self) -> Tree:
+        parts = [self._all()]
+        while self._peek() == "|":
+            self._take()
+            parts.append(self._all())
+        return parts[0] if len(parts) == 1 else ("one", parts)
+
+    def _all(self) -> Tree:
+        parts = []
+        while self._peek() not in ("", "|", ")"):
+            parts.append(self._repeated(self._single()))
+        return ("all", parts)
+
+    def _repeated(self, part: Tree) -> Tree:
+        if self._peek() == "?":
+            self._take()
+            return ("times", part, 0, 1)
+        if self._next is not None and self._next["repeat"]:
+            item = self._take()
+            low, high = int(item[2]), int(item[3] or item[2])
+            if not low <= high <= MOST_REPEATS:
+                raise PatternError(f"{self._pattern!r}: write {item[0].strip()} with at most {MOST_REPEATS}.")
+            return ("times", part, low, high)
+        return part
+
+    def _single(self) -> Tree:
+        item = self._take()
+        if item["mark"] == "(":
+            found = self._one()
+            if self._peek() != ")":
+                raise PatternError(f"{self._pattern!r}: '(' without ')'. Add it.")
+            self._take()
+            return found
+        if item["mark"] == ".":
+            return ("read", ANY)
+        if item["anchor"]:
+            return ("one", [("read", symbol) for symbol in _ANCHORS[item["anchor"]]])
+        if item["name"]:
+            return self._named(item["name"])
+        if not item["word"]:
+            raise PatternError(f"{self._pattern!r}: nothing to repeat before {item[0].strip()!r}. Put a word there.")
+        words = self._words(item["word"])
+        if not words:
+            raise PatternError(f"{self._pattern!r}: {item['word']!r} has no letter. Write a word.")
+        words[-1] += item["stem"]
+        return ("all", [("read", word) for word in words])
+
+    def _named(self, name: str) -> Tree:
+        if name in _MARKS:
+            return ("read", name)
+        if name[1:-1] not in self._names:
+            raise PatternError(f"{self._pattern!r}: {name} is not among the words of the file before it. Define it.")
+        return self._names[name[1:-1]]
+
+
+class _Builder:
+    """Makes an automaton of trees, without steps that read nothing: each place knows what may be read next."""
+
+    def __init__(self) -> None:
+        self.steps: list[list[tuple[str, int]]] = [[]]
+        self.accepts: dict[int, list[Rule]] = {}
+
+    def add(self, rule: Rule, tree: Tree) -> None:
+        ends = self._follow(tree, {0})
+        if 0 in ends:
+            raise PatternError(f"{rule.pattern!r}: it matches without a word. Make a part of it necessary.")
+        for state in ends:
+            self.accepts.setdefault(state, []).append(rule)
+
+    def _follow(self, tree: Tree, starts: set[int]) -> set[int]:
+        """The places where a tree may have been read to from any of the places."""
+        match tree:
+            case ("read", symbol):
+                self.steps.append([])
+                for state in starts:
+                    self.steps[state].append((symbol, len(self.steps) - 1))
+                return {len(self.steps) - 1}
+            case ("all", parts):
+                for part in parts:
+                    starts = self._follow(part, starts)
+                return starts
+            case ("one", parts):
+                return set().union(*(self._follow(part, starts) for part in parts))
+            case ("times", part, low, high):
+                ends = starts if low == 0 else set()
+                for count in range(1, high + 1):
+                    starts = self._follow(part, starts)
+                    if count >= low:
+                        ends = ends | starts
+                return ends
+        raise AssertionError(tree)
+
+
+def read_rules(language: str) -> tuple[dict[str, str], list[Rule]]:
+    """The names and the rules of a language's file; empty where there is none."""
+    path = _FOLDER / f"{language}.toml"
+    if not path.exists():
+        return {}, []
+    sections = tomllib.loads(path.read_text(encoding="utf-8"))
+    words = sections.pop("words", {})
+    if unknown := set(sections) - set(SECTIONS):
+        raise PatternError(f"{path.name}: unknown section {sorted(unknown)}. Write one of {', '.join(SECTIONS)}.")
+    rules = [
+        Rule(language, section, name, pattern)
+        for section in SECTIONS
+        for name, pattern in sections.get(section, {}).items()
+    ]
+    return words, rules
+
+
+@cache
+def grammar(language: str, words: Callable[[str], list[str]]) -> Grammar:
+    """The automaton of a language's file. `words` splits a pattern's word as texts are split."""
+    written, rules = read_rules(language)
+    names: dict[str, Tree] = {}
+    for name, pattern in written.items():
+        names[name] = _Parser(pattern, names, words).tree()
+    builder = _Builder()
+    for rule in rules:
+        builder.add(rule, _Parser(rule.pattern, names, words).tree())
+    return Grammar(language, builder.steps, builder.accepts)
+
+
+def languages() -> tuple[str, ...]:
+    """The languages that have a file."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
