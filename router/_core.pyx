@@ -5,14 +5,19 @@ Pure functions and tables that never change once built: no I/O, no settings, no 
 
 import re
 import unicodedata
+from array import array
+from itertools import chain
 from urllib.parse import unquote
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport (
+    PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc, PyMem_Realloc,
+)
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_FromKindAndData
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
-from libc.string cimport memchr
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport qsort
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 
 cdef extern from "Python.h":
@@ -25,34 +30,54 @@ cdef extern from "Python.h":
 include "core/folding.pxi"
 
 
+include "core/trie.pxi"
+include "core/phrases.pxi"
+include "core/spelling.pxi"
+
+
 # Keywords --------------------------------------------------------------------------------------------------------
 
 cdef enum:
-    TAKES_ARGUMENT = 1
-    COURTESY = 2
-    NO_RULE = -1
+    # Ways in which a text is understood, in the order of `router.rules.LAYERS`.
+    KEYWORD = 0
+    WITH_COURTESY = 1
+    FIRST_WORD = 2
+    INSIDE = 3
+    PHRASE = 4
+    NOT_A_PERSON = 5
+    LOOKALIKE = 6
+    SPELLED_OUT = 7
+    REPEATED = 8
+    GARBLED = 9
+    MISSPELLING = 10
+    EVERY_LAYER = 0xFFFF
     # Of courtesy words on each side. More is a sentence, and a bound keeps the work linear.
     MOST_COURTESY = 8
+    # Of characters. No keyword is longer, and a bound keeps the work of building small.
+    LONGEST_KEYWORD = 500
 
-cdef struct Node:  # children lie side by side, in the order of their characters
-    uint32_t ch
-    int32_t child
-    int32_t children
-    int32_t end
-    int32_t ends
-
-cdef struct End:  # what a complete keyword means in one table; the ends of a node are in the order of their tables
-    int32_t table
-    int32_t rule
-    int32_t flags
+cdef struct Table:  # what a number listens to: keywords of its own, and those that it shares with others
+    int32_t own
+    int32_t shared
+    int32_t group
+    uint32_t layers
+    bint anywhere  # whether any of its own keywords counts anywhere in a text
 
 cdef struct Found:  # the longest of each kind that ends where a word ends, and the place behind it
-    End* keyword
-    End* with_argument
-    End* courtesy
+    const End* keyword
+    const End* with_argument
+    const End* courtesy
     Cursor after_keyword
     Cursor after_argument
     Cursor after_courtesy
+    Py_ssize_t argument  # where it begins
+
+cdef struct Hit:  # a rule, how it was found, and where
+    int32_t rule
+    int32_t layer
+    Py_ssize_t start
+    Py_ssize_t end
+    Py_ssize_t argument
 
 
 cdef inline uint32_t _skip(Cursor* cursor, uint32_t behaviours) noexcept nogil:
@@ -70,113 +95,79 @@ cdef inline uint32_t _skip(Cursor* cursor, uint32_t behaviours) noexcept nogil:
 cdef class KeywordMatcher:
     """The keywords of many tables in one trie that never changes."""
 
-    cdef Node* _nodes
-    cdef End* _ends
+    cdef Trie _trie
+    cdef Table* _tables
+    cdef Py_ssize_t _table_count
     cdef Py_ssize_t _keywords
+    cdef PhraseBook _phrases
+    cdef list _groups
 
-    def __cinit__(self, entries, courtesy=()):
-        cdef dict words = {}
-        cdef str keyword
-        for keyword, table, rule, takes_argument in entries:
+    def __cinit__(self, entries, courtesy=(), *, tables=(), groups=(), phrases=None):
+        cdef _TrieBuilder builder = _TrieBuilder()
+        cdef str keyword, folded
+        cdef int32_t scope, rule, flags
+        cdef list words = []
+        self._phrases = phrases
+        self._groups = [_Group(languages, real_words, phrases) for languages, real_words in groups]
+        self._place_tables(list(tables))
+        for keyword, scope, rule, how in entries:
             if rule < 0:
                 raise ValueError(f"rule {rule} of the keyword {keyword!r} is negative; number the rules from 0")
-            ends = words.setdefault(_folded_keyword(keyword), {})
-            end = (rule, TAKES_ARGUMENT if takes_argument else 0)
-            if ends.setdefault(table, end) != end:
-                raise ValueError(f"the keyword {keyword!r} has two meanings in table {table}; keep one of them")
-        self._keywords = len(words)
-        for keyword, table in courtesy:
-            ends = words.setdefault(_folded_keyword(keyword), {})
-            rule, flags = ends.get(table, (NO_RULE, 0))
-            ends[table] = (rule, flags | COURTESY)
-        self._build(words)
+            folded = _folded_keyword(keyword)
+            flags = TAKES_ARGUMENT | ANYWHERE if how == "anywhere" else TAKES_ARGUMENT if how else 0
+            builder.add(folded, scope, rule, flags)
+            words.append(keyword)
+            if scope < 0:
+                (<_Group>self._groups[-1 - scope]).add(folded, rule)
+            elif flags & ANYWHERE and scope < self._table_count:
+                self._tables[scope].anywhere = True
+        for keyword, scope in courtesy:
+            builder.add(_folded_keyword(keyword), scope, NO_RULE, COURTESY)
+        cdef Py_ssize_t contradiction = builder.build(&self._trie)
+        if contradiction >= 0:
+            raise ValueError(
+                f"the keyword {words[contradiction]!r} has two meanings in table {builder.scope_of(contradiction)}; "
+                "keep one of them"
+            )
+        self._keywords = builder.keys
 
     def __dealloc__(self):
-        PyMem_Free(self._nodes)
-        PyMem_Free(self._ends)
+        _free_trie(&self._trie)
+        PyMem_Free(self._tables)
 
     def __len__(self):
         return self._keywords
 
-    cdef int _build(self, dict words) except -1:
-        cdef list keys = sorted(words)
-        self._nodes = <Node*>PyMem_Calloc(_count_nodes(keys), sizeof(Node))
-        self._ends = <End*>PyMem_Calloc(sum([len(ends) for ends in words.values()]) + 1, sizeof(End))
-        cdef int32_t* first_end = <int32_t*>PyMem_Malloc((len(keys) + 1) * sizeof(int32_t))
-        try:
-            if first_end is NULL or self._nodes is NULL or self._ends is NULL:
-                raise MemoryError
-            self._place_ends(keys, words, first_end)
-            self._place_nodes(keys, first_end)
-        finally:
-            PyMem_Free(first_end)
+    def __sizeof__(self):
+        return object.__sizeof__(self) + self._trie.bytes + self._table_count * sizeof(Table)
+
+    cdef int _place_tables(self, list tables) except -1:
+        cdef Py_ssize_t i
+        self._table_count = len(tables)
+        self._tables = <Table*>PyMem_Calloc(len(tables) + 1, sizeof(Table))
+        if self._tables is NULL:
+            raise MemoryError
+        for i, (group, layers) in enumerate(tables):
+            self._tables[i] = Table(i, -1 - <int32_t>group, group, layers, False)
         return 0
 
-    cdef int _place_ends(self, list keys, dict words, int32_t* first_end) except -1:
-        cdef int32_t i, placed = 0
-        for i in range(len(keys)):
-            first_end[i] = placed
-            for table, (rule, flags) in sorted(words[keys[i]].items()):
-                self._ends[placed] = End(table, rule, flags)
-                placed += 1
-        first_end[len(keys)] = placed
-        return 0
+    cdef inline Table _table(self, int32_t number) noexcept nogil:
+        if 0 <= number < self._table_count:
+            return self._tables[number]
+        return Table(number, number, NO_RULE, EVERY_LAYER, False)
 
-    cdef int _place_nodes(self, list keys, const int32_t* first_end) except -1:
-        """Breadth first. Until a node is reached, `child` and `children` hold the range of keys below it."""
-        cdef int32_t i = 0, level_end = 1, placed = 1, depth = 0, low, high
-        cdef uint32_t ch
-        self._nodes[0].children = len(keys)
-        while i < placed:
-            if i == level_end:
-                level_end = placed
-                depth += 1
-            low, high = self._nodes[i].child, self._nodes[i].children
-            if low < high and len(<str>keys[low]) == depth:
-                self._nodes[i].end = first_end[low]
-                self._nodes[i].ends = first_end[low + 1] - first_end[low]
-                low += 1
-            self._nodes[i].child = placed
-            while low < high:
-                ch = ord((<str>keys[low])[depth])
-                self._nodes[placed].ch = ch
-                self._nodes[placed].child = low
-                while low < high and ord((<str>keys[low])[depth]) == ch:
-                    low += 1
-                self._nodes[placed].children = low
-                placed += 1
-            self._nodes[i].children = placed - self._nodes[i].child
-            i += 1
-        return 0
+    cdef inline const End* _end_of(self, const Walk* walk, const Table* table) noexcept nogil:
+        """The end of a key in a table: its own before those it shares."""
+        cdef const End* first = _ends_here(&self._trie, walk)
+        if first is NULL:
+            return NULL
+        cdef const End* end = _end_in(first, table.own)
+        return end if end is not NULL else _end_in(first, table.shared)
 
-    cdef inline Node* _child(self, const Node* node, uint32_t ch) noexcept nogil:
-        cdef int32_t low = node.child, high = node.child + node.children, middle
-        while low < high:
-            middle = (low + high) >> 1
-            if self._nodes[middle].ch < ch:
-                low = middle + 1
-            else:
-                high = middle
-        if low < node.child + node.children and self._nodes[low].ch == ch:
-            return &self._nodes[low]
-        return NULL
-
-    cdef inline End* _end(self, const Node* node, int32_t table) noexcept nogil:
-        cdef int32_t low = node.end, high = node.end + node.ends, middle
-        while low < high:
-            middle = (low + high) >> 1
-            if self._ends[middle].table < table:
-                low = middle + 1
-            else:
-                high = middle
-        if low < node.end + node.ends and self._ends[low].table == table:
-            return &self._ends[low]
-        return NULL
-
-    cdef void _find(self, Cursor cursor, int32_t table, uint32_t edge, Found* found) noexcept nogil:
+    cdef void _find(self, Cursor cursor, const Table* table, uint32_t edge, Found* found) noexcept nogil:
         """Walks the trie from a cursor. A word ends at a space or the end of the text, characters of `edge` ignored."""
-        cdef const Node* node = self._nodes
-        cdef End* end
+        cdef Walk walk = Walk(self._trie.nodes, NULL, 0)
+        cdef const End* end
         cdef Cursor after
         cdef uint32_t entry, previous = 0
         found.keyword = found.with_argument = found.courtesy = NULL
@@ -185,85 +176,226 @@ cdef class KeywordMatcher:
             if entry >> 24 == SPACE and previous == SPACE:
                 continue
             previous = entry >> 24
-            node = self._child(node, entry & 0xFFFFFF) if previous != END else NULL
-            if node is NULL:
+            if previous == END or not _advance(&self._trie, &walk, entry & 0xFFFFFF):
                 return
-            end = self._end(node, table) if node.ends else NULL
+            end = self._end_of(&walk, table)
             if end is NULL:
                 continue
             after = cursor
             if not _skip(&after, edge) & (SPACE | END):
                 continue
             if end.rule != NO_RULE:
-                found.keyword, found.after_keyword = end, after
+                found.keyword, found.after_keyword = end, cursor
             if end.flags & TAKES_ARGUMENT:
-                found.with_argument, found.after_argument = end, after
+                found.with_argument, found.after_argument, found.argument = end, cursor, after.next
             if end.flags & COURTESY:
                 found.courtesy, found.after_courtesy = end, after
 
-    cdef bint _ends_message(self, const Found* found, int32_t table, uint32_t edge) noexcept nogil:
-        """Whether behind the keyword stand only characters of `edge`, or only courtesy words."""
+    cdef int _courtesy_behind(self, const Found* found, const Table* table, uint32_t edge) noexcept nogil:
+        """How many courtesy words stand behind the keyword; -1 if anything else does but characters of `edge`."""
         cdef Cursor cursor = found.after_keyword
         cdef Found word
         cdef int courtesy_words
         if _skip(&cursor, SPACE | edge) == END:
-            return True
+            return 0
         for courtesy_words in range(MOST_COURTESY + 1):
             if _skip(&cursor, SPACE | PUNCT | EMOJI) == END:
-                return courtesy_words > 0
+                return courtesy_words if courtesy_words else -1
             self._find(cursor, table, PUNCT | EMOJI, &word)
             if word.courtesy is NULL:
-                return False
+                return -1
             cursor = word.after_courtesy
+        return -1
+
+    cdef bint _is_whole(
+        self, const Found* found, const Table* table, uint32_t edge, int courtesy_before, Py_ssize_t start, Hit* hit
+    ) noexcept nogil:
+        """Whether the keyword, with the courtesy words around it, is the whole text."""
+        cdef int behind
+        if found.keyword is NULL:
+            return False
+        behind = self._courtesy_behind(found, table, edge)
+        if behind < 0:
+            return False
+        hit.layer = WITH_COURTESY if behind or courtesy_before else KEYWORD
+        hit.rule, hit.start, hit.end = found.keyword.rule, start, found.after_keyword.next
+        return table.layers >> hit.layer & 1
+
+    cdef bint _whole(self, Cursor cursor, const Table* table, Hit* hit, Hit* first_word) noexcept nogil:
+        """Whether the whole text is a keyword. If not, `first_word.rule` may be one that takes an argument."""
+        cdef Found found
+        cdef Py_ssize_t start
+        cdef int courtesy_words
+        first_word.rule = NO_RULE
+        for courtesy_words in range(MOST_COURTESY + 1):
+            if _skip(&cursor, SPACE | PUNCT) == EMOJI:  # a keyword that is a picture, or else decoration
+                start = cursor.next
+                self._find(cursor, table, PUNCT, &found)
+                if self._is_whole(&found, table, PUNCT, courtesy_words, start, hit):
+                    return True
+                if courtesy_words == 0:
+                    _note(&found, start, first_word)
+                _skip(&cursor, SPACE | PUNCT | EMOJI)
+            start = cursor.next
+            self._find(cursor, table, PUNCT | EMOJI, &found)
+            if self._is_whole(&found, table, PUNCT | EMOJI, courtesy_words, start, hit):
+                return True
+            if courtesy_words == 0:
+                _note(&found, start, first_word)
+            if found.courtesy is NULL:
+                return False
+            cursor = found.after_courtesy
         return False
 
     def match(self, str text not None, int32_t table):
         """(rule, argument) or None; the stub says what matches."""
-        cdef Cursor cursor, after
-        cdef Found found
-        cdef End* with_argument = NULL
-        cdef int courtesy_words
-        _open(text, &cursor)
-        for courtesy_words in range(MOST_COURTESY + 1):
-            if _skip(&cursor, SPACE | PUNCT) == EMOJI:  # a keyword that is a picture, or else decoration
-                self._find(cursor, table, PUNCT, &found)
-                if found.keyword is not NULL and self._ends_message(&found, table, PUNCT):
-                    return found.keyword.rule, None
-                if courtesy_words == 0 and found.with_argument is not NULL:
-                    with_argument, after = found.with_argument, found.after_argument
-                _skip(&cursor, SPACE | PUNCT | EMOJI)
-            self._find(cursor, table, PUNCT | EMOJI, &found)
-            if found.keyword is not NULL and self._ends_message(&found, table, PUNCT | EMOJI):
-                return found.keyword.rule, None
-            if courtesy_words == 0 and found.with_argument is not NULL:
-                with_argument, after = found.with_argument, found.after_argument
-            if found.courtesy is NULL:
-                break
-            cursor = found.after_courtesy
-        if with_argument is NULL:
+        found = self.find(text, table)
+        if found is None or found[0] in (PHRASE, NOT_A_PERSON):
             return None
-        _read(&after)  # the space behind the keyword
-        return with_argument.rule, text[after.next:].strip()
+        return found[1], text[found[4]:].strip() if found[4] >= 0 else None
+
+    def find(self, str text not None, int32_t table):
+        """(layer, rule, start, end, argument) or None; the stub says more."""
+        cdef Cursor cursor
+        cdef Hit hit, first_word
+        cdef Table found = self._table(table)
+        _open(text, &cursor)
+        if self._whole(cursor, &found, &hit, &first_word):
+            return hit.layer, hit.rule, hit.start, hit.end, -1
+        return self._find_beyond(text, cursor, &found, &first_word)
+
+    cdef object _find_beyond(self, str text, Cursor cursor, const Table* table, const Hit* first_word):
+        """What a text means that is no keyword as it stands."""
+        cdef Hit hit
+        cdef _Group group = None
+        if table.group != NO_RULE:
+            group = self._groups[table.group]
+            if self._phrases is not None:
+                found = self._read_phrase(text, cursor, table, group)
+                if found is not None:
+                    return found
+            found = self._find_disguised(text, cursor, table, group)
+            if found is not None:
+                return found
+        if first_word.rule != NO_RULE and table.layers >> FIRST_WORD & 1:
+            return FIRST_WORD, first_word.rule, first_word.start, first_word.end, first_word.argument
+        if table.anywhere and table.layers >> INSIDE & 1 and self._find_inside(cursor, table, &hit):
+            return INSIDE, hit.rule, hit.start, hit.end, -1
+        return None
+
+    cdef object _read_phrase(self, str text, Cursor cursor, const Table* table, _Group group):
+        cdef Token tokens[TOKENS_ON_STACK]
+        cdef Reading reading
+        cdef Span best
+        cdef uint32_t sections = 1 << FOOTER
+        cdef uint32_t start = 0, end = 0
+        cdef bint found
+        if table.layers >> PHRASE & 1:
+            sections |= (1 << GUARD) - 1
+        if table.layers >> NOT_A_PERSON & 1:
+            sections |= 1 << MACHINE
+        _begin(&reading, tokens)
+        self._phrases.read_tokens(cursor, &reading)
+        found = not reading.failed and self._phrases.find(&reading, group.slots, group.languages, sections, &best)
+        if found:
+            start, end = reading.tokens[best.first].start, reading.tokens[best.last - 1].end
+        if reading.tokens is not tokens:
+            PyMem_RawFree(reading.tokens)
+        if reading.failed:
+            raise MemoryError
+        if not found:
+            return None
+        if best.section == FOOTER:
+            return self.find(text[:start], table.own) if start else None
+        return NOT_A_PERSON if best.section == MACHINE else PHRASE, best.rule, start, end, -1
+
+    cdef object _find_disguised(self, str text, Cursor cursor, const Table* table, _Group group):
+        """A reserved keyword, the whole text, that is not written as keywords are; `spelling.pxi` has the ways."""
+        cdef Hit hit, unused
+        cdef Letters letters
+        cdef Py_ssize_t start, end
+        cdef int length
+        cdef Table shared = table[0]
+        shared.own = shared.shared
+        cdef str other
+        if cursor.length > LONGEST_DISGUISE:
+            return None
+        if cursor.kind > 1 or not text.isascii():
+            other = _with_blanks(text)
+            if other is not None:
+                return self.find(other, table.own)
+            if table.layers >> LOOKALIKE & 1:
+                other = _with_latin_letters(cursor, text)
+                if other is not None:
+                    _open(other, &cursor)
+                    if self._whole(cursor, &shared, &hit, &unused):
+                        return LOOKALIKE, hit.rule, hit.start, hit.end, -1
+            if table.layers >> GARBLED & 1:
+                other = _repaired(text)
+                if other is not None:
+                    _open(other, &cursor)
+                    if self._whole(cursor, &shared, &hit, &unused):
+                        return GARBLED, hit.rule, 0, len(text), -1
+            _open(text, &cursor)
+        if not _gather(cursor, &letters):
+            return None
+        start, end = letters.start, letters.end
+        if table.layers >> SPELLED_OUT & 1 and _is_spelled_out(&letters):
+            hit.rule = self._rule_of(&letters, letters.count, &shared)
+            if hit.rule != NO_RULE:
+                return SPELLED_OUT, hit.rule, start, end, -1
+        if table.layers >> REPEATED & 1:
+            length = _period(&letters)
+            if length:
+                hit.rule = self._rule_of(&letters, length, &shared)
+                if hit.rule != NO_RULE:
+                    return REPEATED, hit.rule, start, end, -1
+        if table.layers >> MISSPELLING & 1 and letters.words == 1:
+            hit.rule = group.nearest(&letters)
+            if hit.rule != NO_RULE:
+                return MISSPELLING, hit.rule, start, end, -1
+        return None
+
+    cdef int32_t _rule_of(self, const Letters* letters, int count, const Table* table) noexcept nogil:
+        """The rule of the keyword that the first letters make, or NO_RULE."""
+        cdef Walk walk = Walk(self._trie.nodes, NULL, 0)
+        cdef const End* end
+        cdef int i
+        for i in range(count):
+            if not _advance(&self._trie, &walk, letters.letters[i]):
+                return NO_RULE
+        end = self._end_of(&walk, table)
+        return end.rule if end is not NULL else NO_RULE
+
+    cdef bint _find_inside(self, Cursor cursor, const Table* table, Hit* hit) noexcept nogil:
+        """The first of the table's own keywords that counts anywhere; of those that begin together, the longest."""
+        cdef Found found
+        cdef Py_ssize_t start
+        while _skip(&cursor, SPACE | PUNCT) != END:
+            start = cursor.next
+            self._find(cursor, table, PUNCT | EMOJI, &found)
+            if found.with_argument is not NULL and found.with_argument.flags & ANYWHERE:
+                hit.rule, hit.start, hit.end = found.with_argument.rule, start, found.after_argument.next
+                return True
+            if _skip(&cursor, WORD) == EMOJI:
+                _read(&cursor)
+        return False
+
+
+cdef inline void _note(const Found* found, Py_ssize_t start, Hit* first_word) noexcept nogil:
+    """Keeps a first word that takes an argument."""
+    if found.with_argument is not NULL:
+        first_word.rule, first_word.start = found.with_argument.rule, start
+        first_word.end, first_word.argument = found.after_argument.next, found.argument
 
 
 cdef str _folded_keyword(str keyword):
     cdef str folded = fold(keyword)
     if not folded:
         raise ValueError(f"the keyword {keyword!r} has nothing to compare; give it a letter, a digit or an emoji")
+    if len(folded) > LONGEST_KEYWORD:
+        raise ValueError(f"the keyword {keyword[:20]!r}… is longer than {LONGEST_KEYWORD} characters; shorten it")
     return folded
-
-
-cdef Py_ssize_t _count_nodes(list keys) except -1:
-    """The nodes of a trie of sorted keys: the root, and each character not shared with the key before."""
-    cdef Py_ssize_t count = 1, shared
-    cdef str key, previous = ""
-    for key in keys:
-        shared = 0
-        while shared < len(previous) and shared < len(key) and key[shared] == previous[shared]:
-            shared += 1
-        count += len(key) - shared
-        previous = key
-    return count
 
 
 include "core/forms.pxi"

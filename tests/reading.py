@@ -1,6 +1,5 @@
 """How texts are read for phrases, written to be read: plain, slow, and the oracle of the compiled reader."""
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from router.language.phrases import (
     Grammar,
     Rule,
     grammar,
+    read_rules,
 )
 from tests.reference import fold_character, is_dropped, is_emoji, is_punctuation, is_space
 
@@ -55,6 +55,11 @@ def alone(ch: str) -> bool:
     return any(first <= ord(ch) <= last for first, last in WITHOUT_BLANKS)
 
 
+def spells(raw: str) -> bool:
+    ch = fold_character(raw)[:1]
+    return bool(ch) and not (is_space(ch) or is_punctuation(ch) or is_emoji(ch))
+
+
 def tokens(text: str) -> list[Token]:
     """The words and marks of a text, between `START` and `END`."""
     found = [Token(START, "", 0, 0)]
@@ -82,7 +87,7 @@ def tokens(text: str) -> list[Token]:
             elif is_punctuation(ch):
                 open_word = False
                 following = text[at + 1 : at + 2]
-                if ch in ENDERS and not (ch == "." and following and unicodedata.category(following)[0] in "LN"):
+                if ch in ENDERS and not (ch == "." and following and spells(following)):
                     mark(QUESTION if ch in "?؟" else BREAK, at)
             elif is_emoji(ch):
                 open_word = False
@@ -147,17 +152,25 @@ def trimmed(rule: Rule, read: Sequence[Token], first: int, last: int) -> Span:
     return Span(rule, first, last)
 
 
+def rules_order(rule: Rule) -> int:
+    return read_rules(rule.language)[1].index(rule)
+
+
 ORDER = ("opt_out", "doubtful", "help", "confirm", "opt_in")
 
 
 def understand(text: str, languages: Sequence[str]) -> Span | None:
     """The phrase of a text that counts: machine and footer included, None if there is none."""
     read = tokens(text)
-    found = [span for language in languages for span in spans(read, grammar(language, words))]
+    found = [
+        span
+        for language in languages
+        for span in sorted(spans(read, grammar(language, words)), key=lambda span: rules_order(span.rule))
+    ]
     for section in ("machine", "footer"):
         hits = [span for span in found if span.rule.section == section]
         if hits:
-            return min(hits, key=lambda span: span.first)
+            return min(hits, key=lambda span: (span.first, -span.last))
     if any(span.rule.section == "message_guard" for span in found):
         return None
     guards = [span for span in found if span.rule.section == "guard"]

@@ -1,0 +1,207 @@
+"""Phrases made ready for reading: the rules of a language as an automaton without choices, in flat arrays."""
+
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from router.language import phrases
+from router.language.phrases import ANY, BREAK, EMOJI, END, NUMBER, QUESTION, QUOTE, SECTIONS, START, Grammar, Rule
+
+#: The ids of what is read besides words: their places here. A word that no rule names comes first.
+MARKS = ("", START, END, BREAK, QUESTION, QUOTE, EMOJI, NUMBER)
+_ASKING = {"opt_out", "doubtful", "help", "confirm", "opt_in", "machine", "footer"}
+_NOWHERE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Automaton:
+    """The rules of one language. The automaton starts in state 0, at any word or mark.
+
+    `words`: all that rules name; stems end in `~`. Words that lead everywhere to the same states share a symbol:
+    `symbol_of` has those of `MARKS` and `words`. For each state, `rows` says where its `exceptions` (symbols, in
+    their order) and their `targets` begin, and `others` where every other word leads; -1 is nowhere. `accepts` says
+    where its pairs of section and rule begin in `accepted`.
+    """
+
+    language: str
+    rules: tuple[Rule, ...]
+    words: tuple[str, ...]
+    symbol_of: Mapping[str, int]
+    rows: "array[int]"
+    exceptions: "array[int]"
+    targets: "array[int]"
+    others: "array[int]"
+    accepts: "array[int]"
+    accepted: "array[int]"
+
+    def symbols(self, ids: Mapping[str, int], first: int) -> list[int]:
+        """The symbols of all ids of a lexicon that holds more languages; word ids begin with `first`."""
+        stems = [word[:-1] for word in self.words if word.endswith("~")]
+        longest = sorted(stems, key=len, reverse=True)
+        found = [self.symbol_of[mark] for mark in MARKS]
+        for word in ids:
+            symbol = self.symbol_of.get(word)
+            if symbol is None:
+                written = word.removesuffix("~")
+                stem = next((stem for stem in longest if written.startswith(stem)), None)
+                mark = EMOJI if _is_picture(word) else NUMBER if written.isdecimal() else ""
+                symbol = self.symbol_of[mark if stem is None else f"{stem}~"]
+            found.append(symbol)
+        return found
+
+    def asking(self) -> list[bool]:
+        """For each state, whether a rule that asks for something, or cuts the text, can still be matched from it."""
+        leads: list[set[int]] = [set() for _ in self.others]
+        for state, other in enumerate(self.others):
+            for target in (other, *self.targets[self.rows[state] : self.rows[state + 1]]):
+                if target != _NOWHERE:
+                    leads[target].add(state)
+        asks = {SECTIONS.index(section) for section in phrases.SECTIONS if section in _ASKING}
+        waiting = [
+            state
+            for state in range(len(self.others))
+            if asks & set(self.accepted[2 * self.accepts[state] : 2 * self.accepts[state + 1] : 2])
+        ]
+        found = [False] * len(self.others)
+        while waiting:
+            state = waiting.pop()
+            if not found[state]:
+                found[state] = True
+                waiting.extend(leads[state])
+        return found
+
+
+def compiled(grammar: Grammar, rules: Sequence[Rule]) -> Automaton:
+    """The automaton of a grammar, as small as it can be."""
+    words = sorted({symbol for steps in grammar.steps for symbol, _ in steps if symbol not in (ANY, *MARKS)})
+    atoms = {name: _atoms(name, words) for name in (*MARKS, *words)}
+    states, table = _determined(grammar, atoms)
+    order = {rule: number for number, rule in enumerate(rules)}
+    accepts = [_accepted(grammar, places, order) for places in states]
+    table, accepts = _minimised(table, accepts)
+    names = list(atoms)
+    symbol_of, columns = _merged(names, table)
+    return _packed(grammar.language, tuple(rules), tuple(words), symbol_of, columns, accepts)
+
+
+def _is_picture(word: str) -> bool:
+    return not any(ch.isalnum() for ch in word)
+
+
+def _atoms(name: str, words: Sequence[str]) -> frozenset[str]:
+    """What a rule may name so that a token of this name is read."""
+    if name in (START, END, BREAK, QUESTION, QUOTE, EMOJI):
+        return frozenset({name})
+    if name in ("", NUMBER):
+        return frozenset({name, ANY})
+    if _is_picture(name):
+        return frozenset({name, EMOJI})
+    written = name.removesuffix("~")
+    stems = {word for word in words if word.endswith("~") and written.startswith(word[:-1])}
+    return frozenset({name, ANY, *stems, *([NUMBER] if written.isdecimal() else [])})
+
+
+def _determined(
+    grammar: Grammar, atoms: Mapping[str, frozenset[str]]
+) -> tuple[list[frozenset[int]], list[list[int]]]:
+    """The sets of places that may be reached, and for each where every name of `atoms` leads."""
+    names_of: dict[str, list[int]] = {}
+    for column, fits in enumerate(atoms.values()):
+        for atom in fits:
+            names_of.setdefault(atom, []).append(column)
+    quote = list(atoms).index(QUOTE)
+    number = {frozenset({0}): 0}
+    states, table = [frozenset({0})], []
+    for places in states:
+        reached: list[set[int]] = [set() for _ in atoms]
+        for place in places:
+            for atom, to in grammar.steps[place]:
+                for column in names_of.get(atom, ()):
+                    reached[column].add(to)
+        row = []
+        for column, found in enumerate(reached):
+            if not found:
+                # A quotation mark that no rule asks for is passed over.
+                row.append(number[places] if column == quote and places != {0} else _NOWHERE)
+                continue
+            target = frozenset(found)
+            if target not in number:
+                number[target] = len(states)
+                states.append(target)
+            row.append(number[target])
+        table.append(row)
+    return states, table
+
+
+def _accepted(grammar: Grammar, places: frozenset[int], order: Mapping[Rule, int]) -> tuple[tuple[int, int], ...]:
+    """Pairs of section and rule: of each section the first rule of the file."""
+    found: dict[int, int] = {}
+    for rule in sorted({rule for place in places for rule in grammar.accepts.get(place, ())}, key=order.__getitem__):
+        found.setdefault(SECTIONS.index(rule.section), order[rule])
+    return tuple(sorted(found.items()))
+
+
+def _minimised(
+    table: list[list[int]], accepts: list[tuple[tuple[int, int], ...]]
+) -> tuple[list[list[int]], list[tuple[tuple[int, int], ...]]]:
+    """Joins the states that cannot be told apart (Moore's refinement); state 0 stays the first."""
+    classes = _numbered(accepts)
+    while True:
+        refined = _numbered(
+            [(classes[state], *(classes[to] if to >= 0 else _NOWHERE for to in row)) for state, row in enumerate(table)]
+        )
+        if max(refined) == max(classes):
+            break
+        classes = refined
+    kept = {found: state for state, found in reversed(list(enumerate(classes)))}
+    return (
+        [[classes[to] if to >= 0 else _NOWHERE for to in table[kept[found]]] for found in sorted(kept)],
+        [accepts[kept[found]] for found in sorted(kept)],
+    )
+
+
+def _numbered(keys: Sequence[object]) -> list[int]:
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
+def _merged(names: Sequence[str], table: list[list[int]]) -> tuple[dict[str, int], list[list[int]]]:
+    """Gives words that lead to the same states one symbol; marks keep theirs. The columns of the symbols."""
+    columns = [list(column) for column in zip(*table, strict=True)]
+    kept = columns[: len(MARKS)]
+    symbol_of = {name: number for number, name in enumerate(names[: len(MARKS)])}
+    # A word may be read as a word of no rule or as a number, but no word as a mark, and no picture as a word.
+    known: dict[tuple[bool, tuple[int, ...]], int] = {
+        (False, tuple(columns[symbol])): symbol for symbol in (MARKS.index(NUMBER), MARKS.index(""))
+    }
+    for name, column in zip(names[len(MARKS) :], columns[len(MARKS) :], strict=True):
+        key = (_is_picture(name), tuple(column))
+        if key not in known:
+            known[key] = len(kept)
+            kept.append(column)
+        symbol_of[name] = known[key]
+    return symbol_of, kept
+
+
+def _packed(
+    language: str,
+    rules: tuple[Rule, ...],
+    words: tuple[str, ...],
+    symbol_of: Mapping[str, int],
+    columns: list[list[int]],
+    accepts: list[tuple[tuple[int, int], ...]],
+) -> Automaton:
+    rows, exceptions, targets = array("i", [0]), array("H"), array("i")
+    starts, accepted = array("i", [0]), array("i")
+    others = array("i", columns[0])
+    for state, other in enumerate(others):
+        for symbol, column in enumerate(columns):
+            target = column[state]
+            mark = 0 < symbol < MARKS.index(NUMBER)
+            if target != (_NOWHERE if mark else other):
+                exceptions.append(symbol)
+                targets.append(target)
+        rows.append(len(exceptions))
+        accepted.extend(number for pair in accepts[state] for number in pair)
+        starts.append(len(accepted) // 2)
+    return Automaton(language, rules, words, symbol_of, rows, exceptions, targets, others, starts, accepted)
