@@ -1,71 +1,84 @@
-"""Scores what texts are taken for against labelled texts: `python -m bench.intents FILE.tsv [--wrong]`."""
+"""Scores what texts are taken for against what they mean.
+
+`python -m bench.intents FILE.tsv [--wrong] [--language fr]`. The file has a header and the columns text, number type,
+language, intent, note, where `\\n` in a text is a line break; a note that holds "debatable" is counted apart. A file
+of two columns, label and text, is taken for English texts that ask for nothing.
+"""
 
 import argparse
-import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from router.language import LANGUAGES
-from router.rules import DEFAULT_PROGRAM, RuleBook
-from tests.reading import tokens, understand
+from router.rules import DEFAULT_PROGRAM, Match, RuleBook
+
+INTENTS = ("opt_out", "opt_in", "help", "confirm", "none")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One labelled text."""
+
+    text: str
+    language: str
+    intent: str
+    debatable: bool
+
+
+def read(path: Path) -> Iterator[Row]:
+    """The rows of a file."""
+    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
+        columns = line.split("\t")
+        if len(columns) == 2:
+            yield Row(columns[1], "en", "none", False)
+        else:
+            text, _, language, intent, note = columns
+            yield Row(text.replace("\\n", "\n"), language, intent, "debatable" in note)
 
 
 @cache
-def book(languages: tuple[str, ...]) -> RuleBook:
-    return RuleBook.default(languages)
+def _book(language: str) -> RuleBook:
+    return RuleBook.default((language,))
 
 
-def intent(text: str, language: str) -> tuple[str, str]:
-    spoken = language.partition("-")[0]
-    files = tuple(dict.fromkeys(("common", language, spoken, "en")))
-    found = understand(text, files)
-    if found and found.rule.section == "machine":
-        return "none", f"machine:{found.rule.name}"
-    if found and found.rule.section == "footer":
-        text = text[: tokens(text)[found.first].start]
-        found = understand(text, files)
-    match = book(tuple(dict.fromkeys((language, "en")))).find(DEFAULT_PROGRAM, text)
-    if match.rule:
-        return match.rule.intent, match.rule.name
-    if found:
-        meant = "opt_out" if found.rule.section == "doubtful" else found.rule.section
-        return meant, f"phrase:{found.rule.language}/{found.rule.name}"
-    return "none", ""
+def understood(row: Row) -> Match:
+    """What a number of the row's language, and English, makes of its text."""
+    return _book(row.language).find(DEFAULT_PROGRAM, row.text)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("file", type=Path)
-    arguments.add_argument("--wrong", action="store_true")
-    arguments.add_argument("--language", default="")
-    given = arguments.parse_args()
-    rows = [line.split("\t") for line in given.file.read_text(encoding="utf-8").splitlines()[1:]]
-    if len(rows[0]) == 2:  # label, text: real texts, none of them an opt-out
-        rows = [[row[1], "", "en", "none", ""] for row in rows]
-    total: Counter[tuple[str, bool]] = Counter()
-    right: Counter[tuple[str, bool]] = Counter()
-    false = 0
-    for text, _, language, wanted, note in rows:
-        if given.language and not language.startswith(given.language):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--wrong", action="store_true", help="print the texts that are taken for something else")
+    parser.add_argument("--language", default="", help="only rows of this language")
+    given = parser.parse_args()
+    seen: Counter[tuple[str, str, bool]] = Counter()
+    for row in read(given.file):
+        if not row.language.startswith(given.language):
             continue
-        got, rule = intent(text.replace("\\n", "\n"), language)
-        debatable = "debatable" in note
-        total[wanted, debatable] += 1
-        right[wanted, debatable] += got == wanted
-        false += got == "opt_out" != wanted
-        if got != wanted and given.wrong:
-            print(f"{wanted:8} taken for {got:8} {language:6} {text!r} {rule} {'(debatable)' if debatable else ''}")
-    for wanted in ("opt_out", "opt_in", "help", "confirm", "none"):
-        sure, every = total[wanted, False], total[wanted, False] + total[wanted, True]
-        if every:
-            hits = right[wanted, False], right[wanted, False] + right[wanted, True]
-            print(
-                f"{wanted:8} {hits[0]}/{sure} = {hits[0] / max(sure, 1):.1%}, debatable included {hits[1]}/{every} = {hits[1] / every:.1%}"
-            )
-    others = sum(total.values()) - sum(total["opt_out", d] for d in (True, False))
-    print(f"false opt-outs {false}/{others} = {false / max(others, 1):.2%}")
+        match = understood(row)
+        seen[row.intent, match.intent, row.debatable] += 1
+        if match.intent != row.intent and given.wrong:
+            note = "debatable" if row.debatable else ""
+            print(f"{row.intent:8} as {match.intent:8} {row.language:8} {row.text!r} {match.name or ''} {note}")
+    report(seen)
+
+
+def report(seen: Counter[tuple[str, str, bool]]) -> None:
+    """Prints the recall of each intent, without the debatable rows and with them, and the false opt-outs."""
+    for intent in INTENTS:
+        shares = []
+        for debatable in ((False,), (False, True)):
+            of = sum(count for (wanted, _, doubt), count in seen.items() if wanted == intent and doubt in debatable)
+            right = sum(seen[intent, intent, doubt] for doubt in debatable)
+            shares.append(f"{right}/{of} = {right / of:.1%}" if of else "none")
+        print(f"{intent:8} {shares[0]:20} with debatable rows {shares[1]}")
+    others = sum(count for (wanted, _, _), count in seen.items() if wanted != "opt_out")
+    false = sum(count for (wanted, got, _), count in seen.items() if got == "opt_out" != wanted)
+    print(f"taken for an opt-out and none: {false} of {others}" + (f" = {false / others:.2%}" if others else ""))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -121,6 +121,8 @@ cdef class KeywordMatcher:
                 (<_Group>self._groups[-1 - scope]).add(folded, rule)
             elif flags & ANYWHERE and scope < self._table_count:
                 self._tables[scope].anywhere = True
+        for group in self._groups:
+            (<_Group>group).freeze()
         for keyword, scope in courtesy:
             builder.add(_folded_keyword(keyword), scope, NO_RULE, COURTESY)
         cdef Py_ssize_t contradiction = builder.build(&self._trie)
@@ -186,10 +188,11 @@ cdef class KeywordMatcher:
                 continue
             if end.rule != NO_RULE:
                 found.keyword, found.after_keyword = end, cursor
-            if end.flags & TAKES_ARGUMENT:
-                found.with_argument, found.after_argument, found.argument = end, cursor, after.next
             if end.flags & COURTESY:
                 found.courtesy, found.after_courtesy = end, after
+            if end.flags & TAKES_ARGUMENT:
+                _read(&after)  # the space behind the keyword
+                found.with_argument, found.after_argument, found.argument = end, cursor, after.next
 
     cdef int _courtesy_behind(self, const Found* found, const Table* table, uint32_t edge) noexcept nogil:
         """How many courtesy words stand behind the keyword; -1 if anything else does but characters of `edge`."""

@@ -42,14 +42,13 @@ def decide(
     has said since.
     """
     intent = intended(match, hint)
-    answer = not (late or hint or not person or intent in policy.carrier_answers)
+    answer = not (late or hint or not person or match.from_machine or intent in policy.carrier_answers)
     return tuple(_row(policy, match, intent, state, person=person, answer=answer, late=late) for state in STATES)
 
 
 def intended(match: Match, hint: OptOutType | None) -> Intent:
     """What the text is taken for: our reading, or the carrier's where it has one and ours is not an opt-out."""
-    intent: Intent = match.rule.intent if match.rule else "none"
-    return _HINTED[hint] if hint and intent != "opt_out" else intent
+    return _HINTED[hint] if hint and match.intent != "opt_out" else match.intent
 
 
 def _row(
@@ -65,7 +64,7 @@ def _row(
         argument=match.argument,
         program=policy.program,
         language=rule.language if rule else None,
-        rule=rule.name if rule else None,
+        rule=match.name,
         before=before,
         after=found.after,
         reply=_reply(policy, match, found.reply) if answer else None,

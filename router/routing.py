@@ -91,7 +91,7 @@ class Routing:
         """The rows of `decide`, made once for all texts that differ in nothing that counts."""
         if match.argument is not None:
             return decide(route.policy, match, hint, person=person, late=late)
-        key = (route, match.rule.name if match.rule else None, hint, person, late)
+        key = (route, match.name, hint, person, late)
         rows = self._rows.get(key)
         if rows is None:
             rows = self._rows[key] = decide(route.policy, match, hint, person=person, late=late)

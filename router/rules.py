@@ -5,15 +5,44 @@ opt_in because YES confirms only where a question is open; everything else about
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Literal, cast, get_args
 
 from router._core import KeywordMatcher, fold
-from router.language import courtesy, keywords
+from router.language import courtesy, keywords, real_words
+from router.language.automata import phrase_book
+from router.language.phrases import COMMON, files_of
+from router.language.phrases import Rule as PhraseRule
 from router.types import Intent
+
+#: How a text was understood, from the plainest way to the most lenient.
+#: `keyword`, `courtesy`: all of the text, without or with courtesy words; `first_word`, `inside`: a keyword of the
+#: program's own at its beginning or in it; `phrase`: words that ask for it; `not_a_person`: words of a machine;
+#: `lookalike`: letters that look like those of a keyword; `spelled_out`: S T O P; `repeated`: STOP STOP; `garbled`:
+#: letters lost or misread on the way; `misspelling`: one word, one mistake from a keyword.
+Layer = Literal[
+    "keyword",
+    "courtesy",
+    "first_word",
+    "inside",
+    "phrase",
+    "not_a_person",
+    "lookalike",
+    "spelled_out",
+    "repeated",
+    "garbled",
+    "misspelling",
+]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+#: What a text is that may be an opt-out: an opt-out, a reason to ask, or nothing.
+Doubtful = Literal["opt_out", "ask", "leave"]
 
 #: The program of `RuleBook.default`.
 DEFAULT_PROGRAM = "default"
 
+_PLAIN_LAYERS = ("keyword", "courtesy", "first_word", "inside", "phrase", "not_a_person")
+_PHRASE_LAYERS = ("phrase", "not_a_person")
 _PRIORITY: tuple[Intent, ...] = ("opt_out", "help", "confirm", "opt_in", "custom")
 _RESERVED_CONFIDENCE = ("high", "medium")
 
@@ -31,32 +60,71 @@ class Rule:
     language: str | None
     name: str
     replies: Mapping[str, str] = field(default_factory=dict)
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a text was found to be; `rule` is None for a text without a keyword."""
+    """What a text was found to be.
+
+    `rule` is None for a text that no rule fits, `layer` how the rule was found. `intent` is that of the rule, or
+    `none` where a doubtful text is no opt-out; `asks` says that the person is asked instead.
+    """
 
     rule: Rule | None
-    argument: str | None
+    argument: str | None = None
+    layer: Layer | None = None
+    intent: Intent = "none"
+    asks: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """Names the rule, and the layer where that is not the rule's own: `keyword:en/STOP (misspelling)`."""
+        if self.rule is None:
+            return None
+        return self.rule.name if self.layer in _PLAIN_LAYERS else f"{self.rule.name} ({self.layer})"
+
+    @property
+    def from_machine(self) -> bool:
+        """Whether no person wrote the text: it changes nothing and is never answered."""
+        return self.layer == "not_a_person"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A match with its place: the text from `start` to before `end`, and that folded."""
+
+    match: Match
+    start: int
+    end: int
+    folded: str
 
 
 @dataclass(frozen=True, slots=True)
 class CustomKeyword:
-    """A keyword of a program's own. Of the intent `custom` it also counts as the first word of a text."""
+    """A keyword of a program's own. Of the intent `custom` it also counts as the first word of a text.
+
+    `anywhere`: also inside a text, at the bounds of words.
+    """
 
     text: str
     intent: Intent = "custom"
     replies: Mapping[str, str] = field(default_factory=dict)
+    anywhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KeywordSet:
-    """Everything that a program listens to."""
+    """Everything that a program listens to, and how closely.
+
+    `layers_off`: ways of understanding that are not used. `doubtful`: what a text is that may be an opt-out.
+    """
 
     program: str
     languages: tuple[str, ...]
     custom: tuple[CustomKeyword, ...] = ()
+    layers_off: frozenset[Layer] = frozenset()
+    doubtful: Doubtful = "opt_out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +137,7 @@ class Conflict:
     remedy: str
 
 
-NO_MATCH = Match(None, None)
+NO_MATCH = Match(None)
 
 
 class RuleBook:
@@ -81,8 +149,19 @@ class RuleBook:
 
     def __init__(self, sets: Sequence[KeywordSet]) -> None:
         self._tables = {keyword_set.program: table for table, keyword_set in enumerate(sets)}
-        self._matches: list[Match] = []
-        self._matcher = KeywordMatcher(self._entries(sets), _courtesy(sets))
+        self._doubtful = [keyword_set.doubtful for keyword_set in sets]
+        self._rules: list[Rule] = []
+        groups = {languages: number for number, languages in enumerate(_spoken(sets))}
+        self._phrases = phrase_book(tuple(dict.fromkeys(name for spoken in groups for name in files_of(spoken))))
+        self._phrase_rules = [_phrase_rule(rule) for rule in self._phrases.rules]
+        self._matcher = KeywordMatcher(
+            self._entries(sets, groups),
+            ((word, -1 - number) for languages, number in groups.items() for word in _courtesy(languages)),
+            tables=[(groups[_with_english(found.languages)], _layers(found.layers_off)) for found in sets],
+            groups=[(files_of(languages), real_words(languages)) for languages in groups],
+            phrases=self._phrases,
+        )
+        self._matches: dict[tuple[int, int, Doubtful], Match] = {}
 
     @classmethod
     def default(cls, languages: Sequence[str]) -> "RuleBook":
@@ -91,51 +170,72 @@ class RuleBook:
 
     def find(self, program: str, text: str) -> Match:
         """What a text to a program means. KeyError for a program that the book was not built with."""
-        found = self._matcher.match(text, self._tables[program])
+        table = self._tables[program]
+        found = self._matcher.find(text, table)
         if found is None:
             return NO_MATCH
-        match = self._matches[found[0]]
-        return match if found[1] is None else Match(match.rule, found[1])
+        layer, rule, _, _, argument = found
+        match = self._matches.get((layer, rule, self._doubtful[table])) or self._match(layer, rule, table)
+        if argument < 0:
+            return match
+        return replace(match, argument=text[argument:].strip())
 
-    def _entries(self, sets: Sequence[KeywordSet]) -> Iterator[tuple[str, int, int, bool]]:
-        # Programs of the same languages share their reserved rules.
-        reserved = {languages: _reserved(languages) for languages in _spoken(sets)}
-        numbers = {
-            languages: {form: self._add(rule) for form, rule in rules.items()} for languages, rules in reserved.items()
-        }
+    def explain(self, program: str, text: str) -> Explanation | None:
+        """Where in a text its meaning was found; None if it has none."""
+        found = self._matcher.find(text, self._tables[program])
+        if found is None:
+            return None
+        return Explanation(self.find(program, text), found[2], found[3], fold(text[found[2] : found[3]]))
+
+    def _match(self, layer: int, number: int, table: int) -> Match:
+        name, doubtful = LAYERS[layer], self._doubtful[table]
+        rule = (self._phrase_rules if name in _PHRASE_LAYERS else self._rules)[number]
+        in_doubt = rule.intent == "opt_out" and (rule.doubtful or name == "misspelling") and doubtful != "opt_out"
+        intent: Intent = "none" if in_doubt else rule.intent
+        match = Match(rule, None, name, intent, asks=in_doubt and doubtful == "ask")
+        self._matches[layer, number, doubtful] = match
+        return match
+
+    def _entries(
+        self, sets: Sequence[KeywordSet], groups: Mapping[tuple[str, ...], int]
+    ) -> Iterator[tuple[str, int, int, bool | str]]:
+        # Programs of the same languages share their reserved rules; what is shared has numbers below 0.
+        reserved = {languages: _reserved(languages) for languages in groups}
+        for languages, group in groups.items():
+            for form, rule in reserved[languages].items():
+                yield form, -1 - group, self._add(rule), False
         for table, keyword_set in enumerate(sets):
-            _refuse(keyword_set, _conflicts(keyword_set, reserved[keyword_set.languages]))
-            own = {fold(keyword.text) for keyword in keyword_set.custom}
-            for form, number in numbers[keyword_set.languages].items():
-                if form not in own:
-                    yield form, table, number, False
+            _refuse(keyword_set, _conflicts(keyword_set, reserved[_with_english(keyword_set.languages)]))
             for keyword in keyword_set.custom:
                 number = self._add(_own_rule(keyword_set.program, keyword))
                 # What changes consent must be all that the text says: "join us for dinner" asks for nothing.
-                yield keyword.text, table, number, keyword.intent == "custom"
+                yield keyword.text, table, number, "anywhere" if keyword.anywhere else keyword.intent == "custom"
 
     def _add(self, rule: Rule) -> int:
-        self._matches.append(Match(rule, None))
-        return len(self._matches) - 1
+        self._rules.append(rule)
+        return len(self._rules) - 1
 
 
 def conflicts(keyword_set: KeywordSet) -> list[Conflict]:
     """The program's own keywords that mean something else already in one of its languages."""
-    return _conflicts(keyword_set, _reserved(keyword_set.languages))
+    return _conflicts(keyword_set, _reserved(_with_english(keyword_set.languages)))
 
 
 def _conflicts(keyword_set: KeywordSet, reserved: Mapping[str, Rule]) -> list[Conflict]:
     found = []
     for keyword in keyword_set.custom:
         rule = reserved.get(fold(keyword.text))
-        if rule and rule.intent != keyword.intent:
+        # English words that are not the program's own leave it all but the opt-outs.
+        foreign = rule and rule.language not in keyword_set.languages and rule.intent != "opt_out"
+        if rule and rule.intent != keyword.intent and not foreign:
             message = f"is reserved: {rule.keyword} means {rule.intent} in the language {rule.language}."
             remedy = f'Choose another word, or give it the intent "{rule.intent}".'
             found.append(Conflict(keyword.text, rule, message, remedy))
     return found
 
 
-def _reserved(languages: Sequence[str]) -> dict[str, Rule]:
+@cache
+def _reserved(languages: tuple[str, ...]) -> dict[str, Rule]:
     """Folded word → what it means: the first intent in `_PRIORITY`, then the first language, that has it."""
     rules: dict[str, Rule] = {}
     listed = [keyword for language in languages for keyword in keywords(language)]
@@ -146,18 +246,43 @@ def _reserved(languages: Sequence[str]) -> dict[str, Rule]:
     return rules
 
 
+def reserved_words(languages: Sequence[str]) -> list[str]:
+    """The folded reserved words of languages, by what they are taken for."""
+    return list(_reserved(tuple(languages)))
+
+
 def _own_rule(program: str, keyword: CustomKeyword) -> Rule:
     name = f"custom:{program}/{keyword.text}"
     return Rule(keyword.intent, keyword.text, None, name, keyword.replies)
 
 
-def _courtesy(sets: Sequence[KeywordSet]) -> Iterator[tuple[str, int]]:
-    words = {languages: {word for name in ("en", *languages) for word in courtesy(name)} for languages in _spoken(sets)}
-    return ((word, table) for table, keyword_set in enumerate(sets) for word in words[keyword_set.languages])
+def _phrase_rule(rule: PhraseRule) -> Rule:
+    """A rule of a phrase; its keyword is its name."""
+    if rule.section in ("machine", "footer"):
+        return Rule("none", rule.name, None, f"not-a-person:{rule.language}/{rule.name}")
+    language = None if rule.language == COMMON else rule.language
+    intent: Intent = "opt_out" if rule.section == "doubtful" else cast(Intent, rule.section)
+    name = f"phrase:{rule.language}/{rule.name}"
+    return Rule(intent, rule.name, language, name, doubtful=rule.section == "doubtful")
 
 
-def _spoken(sets: Sequence[KeywordSet]) -> set[tuple[str, ...]]:
-    return {keyword_set.languages for keyword_set in sets}
+@cache
+def _courtesy(languages: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word for name in languages for word in courtesy(name))
+
+
+def _layers(off: frozenset[Layer]) -> int:
+    """The bits of the layers that are on."""
+    return sum(1 << number for number, layer in enumerate(LAYERS) if layer not in off)
+
+
+def _with_english(languages: tuple[str, ...]) -> tuple[str, ...]:
+    """The languages that a number understands: English words are known everywhere."""
+    return languages if "en" in languages else (*languages, "en")
+
+
+def _spoken(sets: Sequence[KeywordSet]) -> list[tuple[str, ...]]:
+    return list(dict.fromkeys(_with_english(keyword_set.languages) for keyword_set in sets))
 
 
 def _refuse(keyword_set: KeywordSet, found: Sequence[Conflict]) -> None:

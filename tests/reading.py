@@ -165,7 +165,7 @@ def understand(text: str, languages: Sequence[str]) -> Span | None:
     found = [
         span
         for language in languages
-        for span in sorted(spans(read, grammar(language, words)), key=lambda span: rules_order(span.rule))
+        for span in sorted(spans(read, grammar(language)), key=lambda span: rules_order(span.rule))
     ]
     for section in ("machine", "footer"):
         hits = [span for span in found if span.rule.section == section]

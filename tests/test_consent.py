@@ -30,7 +30,8 @@ POLICY = Policy(
 
 
 def match(intent: Intent, language: str | None = "en", replies: dict[str, str] | None = None) -> Match:
-    return Match(Rule(intent, "WORD", language, f"keyword:{language}/WORD", replies or {}), None)
+    rule = Rule(intent, "WORD", language, f"keyword:{language}/WORD", replies or {})
+    return Match(rule, layer="keyword", intent=intent)
 
 
 def decision(

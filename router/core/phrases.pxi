@@ -156,6 +156,30 @@ cdef inline bint _goes_before(const Span* one, const Span* other) noexcept nogil
     return one.rule < other.rule
 
 
+def split_words(str text not None) -> list:
+    """The words and pictures of a text as phrases are compared with them; the stub says more."""
+    cdef Cursor cursor
+    cdef uint32_t entry
+    cdef list found = []
+    cdef bint open_word = False, alone
+    cdef str ch
+    _open(text, &cursor)
+    while True:
+        entry = _read(&cursor)
+        if entry >> 24 == END:
+            return found
+        if entry >> 24 & (SPACE | PUNCT):
+            open_word = False
+            continue
+        ch = chr(entry & 0xFFFFFF)
+        alone = entry >> 24 == EMOJI or _stands_alone(entry & 0xFFFFFF)
+        if open_word and not alone:
+            found[-1 + len(found)] += ch
+        else:
+            found.append(ch)
+        open_word = not alone
+
+
 @cython.final
 cdef class PhraseBook:
     """The rules of some languages, compiled; never changes."""

@@ -44,6 +44,7 @@ cdef struct Near:  # a keyword that may be misspelled
     uint32_t at
     int32_t length
     int32_t rule
+    int32_t preference  # the lower, the more
 
 
 cdef int _place_near_keys() except -1:
@@ -195,14 +196,21 @@ cdef bint _is_drawn_out(const uint32_t* t, int n, const uint32_t* w, int m) noex
     return i == n
 
 
+cdef int _by_length(const void* one, const void* other) noexcept nogil:
+    cdef const Near* a = <const Near*>one
+    cdef const Near* b = <const Near*>other
+    return a.length - b.length if a.length != b.length else a.preference - b.preference
+
+
 @cython.final
 cdef class _Group:
     """What the numbers of the same languages share besides their keywords."""
 
     cdef uint8_t slots[MOST_LANGUAGES]
     cdef int languages
-    cdef Near* _near
+    cdef Near* _near  # in the order of their lengths
     cdef int _count, _room
+    cdef int _first[LONGEST_DISGUISE + 2]  # by length, the first as long as that or longer
     cdef uint32_t* _letters
     cdef Py_ssize_t _used, _letters_room
     cdef frozenset _real_words
@@ -223,7 +231,6 @@ cdef class _Group:
         cdef Py_ssize_t i, length = len(keyword)
         cdef uint64_t mask = 0
         cdef uint32_t ch
-        cdef void* memory
         if not SHORTEST_MISSPELLED <= length <= LONGEST_DISGUISE:
             return 0
         for i in range(length):
@@ -231,8 +238,18 @@ cdef class _Group:
             if _behaviour(keyword[i]) != WORD or _stands_alone(ch):
                 return 0
             mask |= _bit(ch)
-        if self._used + length > self._letters_room:
-            self._letters_room = 2 * self._letters_room + length + 256
+        self._make_room(length)
+        self._near[self._count] = Near(mask, <uint32_t>self._used, <int32_t>length, rule, self._count)
+        self._count += 1
+        for i in range(length):
+            self._letters[self._used + i] = keyword[i]
+        self._used += length
+        return 0
+
+    cdef int _make_room(self, Py_ssize_t letters) except -1:
+        cdef void* memory
+        if self._used + letters > self._letters_room:
+            self._letters_room = 2 * self._letters_room + letters + 256
             memory = PyMem_Realloc(self._letters, self._letters_room * sizeof(uint32_t))
             if memory is NULL:
                 raise MemoryError
@@ -243,38 +260,47 @@ cdef class _Group:
             if memory is NULL:
                 raise MemoryError
             self._near = <Near*>memory
-        self._near[self._count] = Near(mask, <uint32_t>self._used, <int32_t>length, rule)
-        self._count += 1
-        for i in range(length):
-            self._letters[self._used + i] = keyword[i]
-        self._used += length
         return 0
+
+    cdef void freeze(self) noexcept:
+        """Called once all keywords are added."""
+        cdef int length, i = 0
+        if self._count:
+            qsort(self._near, self._count, sizeof(Near), _by_length)
+        for length in range(LONGEST_DISGUISE + 2):
+            while i < self._count and self._near[i].length < length:
+                i += 1
+            self._first[length] = i
 
     cdef int32_t nearest(self, const Letters* letters) except -2:
         """The rule of the keyword that a word was meant to be, or NO_RULE."""
         cdef uint64_t mask = 0
-        cdef int i, allowed
-        cdef int32_t difference
+        cdef int i, preference = self._count
+        cdef int32_t rule = NO_RULE
+        cdef int longest = min(letters.count + 2, LONGEST_DISGUISE)
+        cdef bint drawn_out = False
         cdef const Near* near
-        cdef const uint32_t* word
-        cdef bint fits
         for i in range(letters.count):
             if letters.letters[i] != WILDCARD:
                 mask |= _bit(letters.letters[i])
-        for i in range(self._count):
+            drawn_out = drawn_out or i and letters.letters[i] == letters.letters[i - 1]
+        for i in range(self._first[0 if drawn_out else max(letters.count - 2, 0)], self._first[longest + 1]):
             near = self._near + i
-            difference = letters.count - near.length
-            allowed = 2 if near.length >= SHORTEST_TWICE_WRONG else 1
-            word = self._letters + near.at
-            if mask == near.mask and difference > 0:
-                fits = _is_drawn_out(letters.letters, letters.count, word, near.length)
-            else:
-                fits = False
-            if not fits and -allowed <= difference <= allowed and popcount(mask ^ near.mask) <= 2 * allowed:
-                fits = _mistakes(letters.letters, letters.count, word, near.length, allowed) <= allowed
-            if fits:
-                return NO_RULE if self._is_real(letters) else near.rule
-        return NO_RULE
+            if near.preference < preference and self._fits(letters, mask, near):
+                preference, rule = near.preference, near.rule
+        return NO_RULE if rule != NO_RULE and self._is_real(letters) else rule
+
+    cdef inline bint _fits(self, const Letters* letters, uint64_t mask, const Near* near) noexcept nogil:
+        """Whether a word may be meant for a keyword; `mask` is of its letters."""
+        cdef int allowed = 2 if near.length >= SHORTEST_TWICE_WRONG else 1
+        cdef int difference = letters.count - near.length
+        cdef const uint32_t* word = self._letters + near.at
+        if difference > 0 and mask == near.mask:
+            if _is_drawn_out(letters.letters, letters.count, word, near.length):
+                return True
+        if not -allowed <= difference <= allowed or popcount(mask ^ near.mask) > 2 * allowed:
+            return False
+        return _mistakes(letters.letters, letters.count, word, near.length, allowed) <= allowed
 
     cdef bint _is_real(self, const Letters* letters):
         cdef int i

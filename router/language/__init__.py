@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
@@ -29,6 +30,7 @@ _KEYWORDS = [
     for language, intent, text, confidence, _source in _rows("keywords.tsv")
 ]
 _COURTESY = [(language, word) for language, word in _rows("courtesy.tsv")]
+_REAL_WORDS = [(language, word) for language, word in _rows("real_words.tsv")]
 
 #: The tags of all languages that have keywords, English first. `keywords` accepts less and more exact tags too.
 LANGUAGES: tuple[str, ...] = tuple(dict.fromkeys(["en", *(keyword.language for keyword in _KEYWORDS)]))
@@ -48,6 +50,13 @@ def courtesy(language: str) -> Sequence[str]:
     """The words that are polite and change no meaning; the language is named as for `keywords`."""
     listed = _listed(language)
     return tuple(word for name, word in _COURTESY if name in listed)
+
+
+@cache
+def real_words(languages: tuple[str, ...]) -> frozenset[str]:
+    """The folded words of languages that are close to a keyword and mean something else; none where no list is."""
+    spoken = {language.partition("-")[0] for language in languages}
+    return frozenset(word for name, word in _REAL_WORDS if name in spoken)
 
 
 def _listed(language: str) -> list[str]:

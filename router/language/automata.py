@@ -1,11 +1,25 @@
 """Phrases made ready for reading: the rules of a language as an automaton without choices, in flat arrays."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from router.language import phrases
-from router.language.phrases import ANY, BREAK, EMOJI, END, NUMBER, QUESTION, QUOTE, SECTIONS, START, Grammar, Rule
+from router._core import PhraseBook
+from router.language.phrases import (
+    ANY,
+    BREAK,
+    EMOJI,
+    END,
+    NUMBER,
+    QUESTION,
+    QUOTE,
+    SECTIONS,
+    START,
+    Grammar,
+    Rule,
+    grammar,
+)
 
 #: The ids of what is read besides words: their places here. A word that no rule names comes first.
 MARKS = ("", START, END, BREAK, QUESTION, QUOTE, EMOJI, NUMBER)
@@ -56,7 +70,7 @@ class Automaton:
             for target in (other, *self.targets[self.rows[state] : self.rows[state + 1]]):
                 if target != _NOWHERE:
                     leads[target].add(state)
-        asks = {SECTIONS.index(section) for section in phrases.SECTIONS if section in _ASKING}
+        asks = {SECTIONS.index(section) for section in SECTIONS if section in _ASKING}
         waiting = [
             state
             for state in range(len(self.others))
@@ -71,17 +85,29 @@ class Automaton:
         return found
 
 
-def compiled(grammar: Grammar, rules: Sequence[Rule]) -> Automaton:
+@cache
+def phrase_book(names: tuple[str, ...]) -> PhraseBook:
+    """The rules of some files, made ready once for as long as the process lives."""
+    return PhraseBook([automaton(name) for name in names])
+
+
+@cache
+def automaton(name: str) -> Automaton:
+    """The rules of one file."""
+    return compiled(grammar(name))
+
+
+def compiled(grammar: Grammar) -> Automaton:
     """The automaton of a grammar, as small as it can be."""
     words = sorted({symbol for steps in grammar.steps for symbol, _ in steps if symbol not in (ANY, *MARKS)})
     atoms = {name: _atoms(name, words) for name in (*MARKS, *words)}
     states, table = _determined(grammar, atoms)
-    order = {rule: number for number, rule in enumerate(rules)}
+    order = {rule: number for number, rule in enumerate(grammar.rules)}
     accepts = [_accepted(grammar, places, order) for places in states]
     table, accepts = _minimised(table, accepts)
     names = list(atoms)
     symbol_of, columns = _merged(names, table)
-    return _packed(grammar.language, tuple(rules), tuple(words), symbol_of, columns, accepts)
+    return _packed(grammar.language, grammar.rules, tuple(words), symbol_of, columns, accepts)
 
 
 def _is_picture(word: str) -> bool:
@@ -101,9 +127,7 @@ def _atoms(name: str, words: Sequence[str]) -> frozenset[str]:
     return frozenset({name, ANY, *stems, *([NUMBER] if written.isdecimal() else [])})
 
 
-def _determined(
-    grammar: Grammar, atoms: Mapping[str, frozenset[str]]
-) -> tuple[list[frozenset[int]], list[list[int]]]:
+def _determined(grammar: Grammar, atoms: Mapping[str, frozenset[str]]) -> tuple[list[frozenset[int]], list[list[int]]]:
     """The sets of places that may be reached, and for each where every name of `atoms` leads."""
     names_of: dict[str, list[int]] = {}
     for column, fits in enumerate(atoms.values()):

@@ -20,14 +20,18 @@ blanks is a word.
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
+from router._core import split_words
+
 Section = Literal["opt_out", "doubtful", "help", "confirm", "opt_in", "guard", "message_guard", "machine", "footer"]
 SECTIONS: tuple[Section, ...] = get_args(Section)
+#: The file of what is the same in every language.
+COMMON = "common"
 #: More is no phrase any more, and makes the automaton large.
 MOST_REPEATS = 8
 
@@ -64,6 +68,7 @@ class Grammar:
     """
 
     language: str
+    rules: tuple[Rule, ...]
     steps: list[list[tuple[str, int]]]
     accepts: dict[int, list[Rule]]
 
@@ -77,12 +82,11 @@ Tree = tuple  # type: ignore[type-arg]
 
 
 class _Parser:
-    """Reads one pattern. `words` splits a word as texts are split."""
+    """Reads one pattern, with the trees of the names that it may use."""
 
-    def __init__(self, pattern: str, names: Mapping[str, Tree], words: Callable[[str], list[str]]) -> None:
+    def __init__(self, pattern: str, names: Mapping[str, Tree]) -> None:
         self._pattern = pattern
         self._names = names
-        self._words = words
         self._items = self._scan()
         self._next = next(self._items, None)
 
@@ -150,7 +154,7 @@ class _Parser:
             return self._named(item["name"])
         if not item["word"]:
             raise PatternError(f"{self._pattern!r}: nothing to repeat before {item[0].strip()!r}. Put a word there.")
-        words = self._words(item["word"])
+        words = split_words(item["word"])
         if not words:
             raise PatternError(f"{self._pattern!r}: {item['word']!r} has no letter. Write a word.")
         words[-1] += item["stem"]
@@ -220,18 +224,25 @@ def read_rules(language: str) -> tuple[dict[str, str], list[Rule]]:
 
 
 @cache
-def grammar(language: str, words: Callable[[str], list[str]]) -> Grammar:
-    """The automaton of a language's file. `words` splits a pattern's word as texts are split."""
+def grammar(language: str) -> Grammar:
+    """The automaton of a language's file."""
     written, rules = read_rules(language)
     names: dict[str, Tree] = {}
     for name, pattern in written.items():
-        names[name] = _Parser(pattern, names, words).tree()
+        names[name] = _Parser(pattern, names).tree()
     builder = _Builder()
     for rule in rules:
-        builder.add(rule, _Parser(rule.pattern, names, words).tree())
-    return Grammar(language, builder.steps, builder.accepts)
+        builder.add(rule, _Parser(rule.pattern, names).tree())
+    return Grammar(language, tuple(rules), builder.steps, builder.accepts)
 
 
-def languages() -> tuple[str, ...]:
-    """The languages that have a file."""
-    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+@cache
+def files() -> frozenset[str]:
+    """The names of all files: languages, and `COMMON`."""
+    return frozenset(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def files_of(languages: Sequence[str]) -> tuple[str, ...]:
+    """The files that bear on texts in these languages, in the order of the languages."""
+    found = (name for language in languages for name in (language, language.partition("-")[0]))
+    return (COMMON, *dict.fromkeys(name for name in found if name in files()))
