@@ -133,7 +133,12 @@ def spans(read: Sequence[Token], automaton: Grammar) -> Iterator[Span]:
         states = {0}
         for last in range(first, len(read)):
             token = read[last]
-            following = {to for state in states for symbol, to in automaton.steps[state] if fits(symbol, token)}
+            following = {
+                to
+                for state in states
+                for symbols, to in automaton.steps[state]
+                if any(fits(symbol, token) for symbol in symbols)
+            }
             if not following and token.kind == QUOTE and last > first:
                 continue
             states = following

@@ -5,7 +5,8 @@ cdef enum:
     # Of characters; the longest reserved keyword spelled out, or a short one a dozen times.
     LONGEST_DISGUISE = 64
     WILDCARD = 0xFFFFFFFF  # a letter that was lost on the way
-    SHORTEST_MISSPELLED = 4  # of letters that a keyword has
+    SHORTEST_DRAWN_OUT = 3  # of letters that a keyword has, to be recognised as YESSS
+    SHORTEST_MISSPELLED = 4
     SHORTEST_LENIENT = 7  # from here on, any one letter may be wrong
     SHORTEST_TWICE_WRONG = 10  # from here on, any two
 
@@ -231,7 +232,7 @@ cdef class _Group:
         cdef Py_ssize_t i, length = len(keyword)
         cdef uint64_t mask = 0
         cdef uint32_t ch
-        if not SHORTEST_MISSPELLED <= length <= LONGEST_DISGUISE:
+        if not SHORTEST_DRAWN_OUT <= length <= LONGEST_DISGUISE:
             return 0
         for i in range(length):
             ch = keyword[i]
@@ -298,6 +299,8 @@ cdef class _Group:
         if difference > 0 and mask == near.mask:
             if _is_drawn_out(letters.letters, letters.count, word, near.length):
                 return True
+        if near.length < SHORTEST_MISSPELLED:
+            return False
         if not -allowed <= difference <= allowed or popcount(mask ^ near.mask) > 2 * allowed:
             return False
         return _mistakes(letters.letters, letters.count, word, near.length, allowed) <= allowed

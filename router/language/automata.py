@@ -99,22 +99,39 @@ def automaton(name: str) -> Automaton:
 
 def compiled(grammar: Grammar) -> Automaton:
     """The automaton of a grammar, as small as it can be."""
-    words = sorted({symbol for steps in grammar.steps for symbol, _ in steps if symbol not in (ANY, *MARKS)})
-    atoms = {name: _atoms(name, words) for name in (*MARKS, *words)}
-    states, table = _determined(grammar, atoms)
+    named = {symbol for steps in grammar.steps for symbols, _ in steps for symbol in symbols}
+    words = sorted(named - {ANY, *MARKS})
+    symbol_of, fits = _symbols(grammar, words)
+    states, table = _determined(grammar, fits)
     order = {rule: number for number, rule in enumerate(grammar.rules)}
-    accepts = [_accepted(grammar, places, order) for places in states]
-    table, accepts = _minimised(table, accepts)
-    names = list(atoms)
-    symbol_of, columns = _merged(names, table)
-    return _packed(grammar.language, grammar.rules, tuple(words), symbol_of, columns, accepts)
+    table, accepts = _minimised(table, [_accepted(grammar, places, order) for places in states])
+    return _packed(grammar.language, grammar.rules, tuple(words), symbol_of, table, accepts)
+
+
+def _symbols(grammar: Grammar, words: Sequence[str]) -> tuple[dict[str, int], list[frozenset[str]]]:
+    """The symbols of marks and words, and what a rule may name so that a symbol is read.
+
+    Words that every rule names together share a symbol. No word shares that of a mark, and no picture that of a word.
+    """
+    sets = {symbols for steps in grammar.steps for symbols, _ in steps}
+    fits = [_fits(mark, words) for mark in MARKS]
+    symbol_of = {mark: number for number, mark in enumerate(MARKS)}
+    known: dict[tuple[bool, frozenset[frozenset[str]]], int] = {}
+    for word in words:
+        fit = _fits(word, words)
+        key = (_is_picture(word), frozenset(found for found in sets if not found.isdisjoint(fit)))
+        if key not in known:
+            known[key] = len(fits)
+            fits.append(fit)
+        symbol_of[word] = known[key]
+    return symbol_of, fits
 
 
 def _is_picture(word: str) -> bool:
     return not any(ch.isalnum() for ch in word)
 
 
-def _atoms(name: str, words: Sequence[str]) -> frozenset[str]:
+def _fits(name: str, words: Sequence[str]) -> frozenset[str]:
     """What a rule may name so that a token of this name is read."""
     if name in (START, END, BREAK, QUESTION, QUOTE, EMOJI):
         return frozenset({name})
@@ -127,32 +144,28 @@ def _atoms(name: str, words: Sequence[str]) -> frozenset[str]:
     return frozenset({name, ANY, *stems, *([NUMBER] if written.isdecimal() else [])})
 
 
-def _determined(grammar: Grammar, atoms: Mapping[str, frozenset[str]]) -> tuple[list[frozenset[int]], list[list[int]]]:
-    """The sets of places that may be reached, and for each where every name of `atoms` leads."""
-    names_of: dict[str, list[int]] = {}
-    for column, fits in enumerate(atoms.values()):
-        for atom in fits:
-            names_of.setdefault(atom, []).append(column)
-    quote = list(atoms).index(QUOTE)
+def _determined(grammar: Grammar, fits: Sequence[frozenset[str]]) -> tuple[list[frozenset[int]], list[list[int]]]:
+    """The sets of places that may be reached, and for each where every symbol leads."""
+    sets = {symbols for steps in grammar.steps for symbols, _ in steps}
+    read_by = {found: [symbol for symbol, names in enumerate(fits) if not names.isdisjoint(found)] for found in sets}
+    quote = MARKS.index(QUOTE)
     number = {frozenset({0}): 0}
     states, table = [frozenset({0})], []
     for places in states:
-        reached: list[set[int]] = [set() for _ in atoms]
+        reached: dict[int, set[int]] = {}
         for place in places:
-            for atom, to in grammar.steps[place]:
-                for column in names_of.get(atom, ()):
-                    reached[column].add(to)
-        row = []
-        for column, found in enumerate(reached):
-            if not found:
-                # A quotation mark that no rule asks for is passed over.
-                row.append(number[places] if column == quote and places != {0} else _NOWHERE)
-                continue
+            for symbols, to in grammar.steps[place]:
+                for symbol in read_by[symbols]:
+                    reached.setdefault(symbol, set()).add(to)
+        row = [_NOWHERE] * len(fits)
+        for symbol, found in reached.items():
             target = frozenset(found)
             if target not in number:
                 number[target] = len(states)
                 states.append(target)
-            row.append(number[target])
+            row[symbol] = number[target]
+        if row[quote] == _NOWHERE and places != {0}:
+            row[quote] = number[places]  # a quotation mark that no rule asks for is passed over
         table.append(row)
     return states, table
 
@@ -189,40 +202,21 @@ def _numbered(keys: Sequence[object]) -> list[int]:
     return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
-def _merged(names: Sequence[str], table: list[list[int]]) -> tuple[dict[str, int], list[list[int]]]:
-    """Gives words that lead to the same states one symbol; marks keep theirs. The columns of the symbols."""
-    columns = [list(column) for column in zip(*table, strict=True)]
-    kept = columns[: len(MARKS)]
-    symbol_of = {name: number for number, name in enumerate(names[: len(MARKS)])}
-    # A word may be read as a word of no rule or as a number, but no word as a mark, and no picture as a word.
-    known: dict[tuple[bool, tuple[int, ...]], int] = {
-        (False, tuple(columns[symbol])): symbol for symbol in (MARKS.index(NUMBER), MARKS.index(""))
-    }
-    for name, column in zip(names[len(MARKS) :], columns[len(MARKS) :], strict=True):
-        key = (_is_picture(name), tuple(column))
-        if key not in known:
-            known[key] = len(kept)
-            kept.append(column)
-        symbol_of[name] = known[key]
-    return symbol_of, kept
-
-
 def _packed(
     language: str,
     rules: tuple[Rule, ...],
     words: tuple[str, ...],
     symbol_of: Mapping[str, int],
-    columns: list[list[int]],
+    table: list[list[int]],
     accepts: list[tuple[tuple[int, int], ...]],
 ) -> Automaton:
     rows, exceptions, targets = array("i", [0]), array("H"), array("i")
     starts, accepted = array("i", [0]), array("i")
-    others = array("i", columns[0])
-    for state, other in enumerate(others):
-        for symbol, column in enumerate(columns):
-            target = column[state]
+    others = array("i", [row[0] for row in table])
+    for state, row in enumerate(table):
+        for symbol, target in enumerate(row):
             mark = 0 < symbol < MARKS.index(NUMBER)
-            if target != (_NOWHERE if mark else other):
+            if target != (_NOWHERE if mark else row[0]):
                 exceptions.append(symbol)
                 targets.append(target)
         rows.append(len(exceptions))

@@ -40,7 +40,7 @@ START, END, BREAK, QUESTION, QUOTE, EMOJI, NUMBER = "^^", "$$", "<break>", "<?>"
 ANY = "."
 #: What the anchors stand for.
 _ANCHORS = {"^": (START, BREAK, QUESTION, EMOJI), "$": (END, BREAK, QUESTION, EMOJI), "^^": (START,), "$$": (END,)}
-_MARKS = {QUESTION, QUOTE, EMOJI, NUMBER}
+_MARKS = {BREAK, QUESTION, QUOTE, EMOJI, NUMBER}
 
 _FOLDER = Path(__file__).with_name("phrases")
 _ITEM = re.compile(
@@ -63,13 +63,13 @@ class Rule:
 class Grammar:
     """The rules of one language as an automaton that reads words.
 
-    `steps`: for each state, what it may read and where that leads; a word, a stem ending in `~`, `ANY` or a mark.
+    `steps`: for each state, what it may read and where that leads: words, stems ending in `~`, `ANY` or marks.
     `accepts`: state → the rules whose patterns end there. The automaton starts in state 0, at any word.
     """
 
     language: str
     rules: tuple[Rule, ...]
-    steps: list[list[tuple[str, int]]]
+    steps: list[list[tuple[frozenset[str], int]]]
     accepts: dict[int, list[Rule]]
 
 
@@ -77,8 +77,21 @@ class PatternError(ValueError):
     """A pattern that cannot be read; the message says where and what to write."""
 
 
-# A pattern becomes a tree of tuples: ("read", symbol), ("all", parts), ("one", parts), ("times", part, low, high).
+# A pattern becomes a tree of tuples: ("read", symbols), ("all", parts), ("one", parts), ("times", part, low, high).
 Tree = tuple  # type: ignore[type-arg]
+
+
+def _all_of(parts: list[Tree]) -> Tree:
+    return parts[0] if len(parts) == 1 else ("all", parts)
+
+
+def _one_of(parts: list[Tree]) -> Tree:
+    """One of several; those of a single word are read in one step, which keeps the automaton small."""
+    flat = [inner for part in parts for inner in (part[1] if part[0] == "one" else [part])]
+    read = frozenset().union(*(part[1] for part in flat if part[0] == "read"))
+    others = [part for part in flat if part[0] != "read"]
+    found = [("read", read), *others] if read else others
+    return found[0] if len(found) == 1 else ("one", found)
 
 
 class _Parser:
@@ -118,13 +131,13 @@ class _Parser:
         while self._peek() == "|":
             self._take()
             parts.append(self._all())
-        return parts[0] if len(parts) == 1 else ("one", parts)
+        return _one_of(parts)
 
     def _all(self) -> Tree:
         parts = []
         while self._peek() not in ("", "|", ")"):
             parts.append(self._repeated(self._single()))
-        return ("all", parts)
+        return _all_of(parts)
 
     def _repeated(self, part: Tree) -> Tree:
         if self._peek() == "?":
@@ -147,9 +160,9 @@ class _Parser:
             self._take()
             return found
         if item["mark"] == ".":
-            return ("read", ANY)
+            return ("read", frozenset({ANY}))
         if item["anchor"]:
-            return ("one", [("read", symbol) for symbol in _ANCHORS[item["anchor"]]])
+            return ("read", frozenset(_ANCHORS[item["anchor"]]))
         if item["name"]:
             return self._named(item["name"])
         if not item["word"]:
@@ -158,11 +171,11 @@ class _Parser:
         if not words:
             raise PatternError(f"{self._pattern!r}: {item['word']!r} has no letter. Write a word.")
         words[-1] += item["stem"]
-        return ("all", [("read", word) for word in words])
+        return _all_of([("read", frozenset({word})) for word in words])
 
     def _named(self, name: str) -> Tree:
         if name in _MARKS:
-            return ("read", name)
+            return ("read", frozenset({name}))
         if name[1:-1] not in self._names:
             raise PatternError(f"{self._pattern!r}: {name} is not among the words of the file before it. Define it.")
         return self._names[name[1:-1]]
@@ -172,7 +185,7 @@ class _Builder:
     """Makes an automaton of trees, without steps that read nothing: each place knows what may be read next."""
 
     def __init__(self) -> None:
-        self.steps: list[list[tuple[str, int]]] = [[]]
+        self.steps: list[list[tuple[frozenset[str], int]]] = [[]]
         self.accepts: dict[int, list[Rule]] = {}
 
     def add(self, rule: Rule, tree: Tree) -> None:
@@ -185,10 +198,10 @@ class _Builder:
     def _follow(self, tree: Tree, starts: set[int]) -> set[int]:
         """The places where a tree may have been read to from any of the places."""
         match tree:
-            case ("read", symbol):
+            case ("read", symbols):
                 self.steps.append([])
                 for state in starts:
-                    self.steps[state].append((symbol, len(self.steps) - 1))
+                    self.steps[state].append((symbols, len(self.steps) - 1))
                 return {len(self.steps) - 1}
             case ("all", parts):
                 for part in parts:
