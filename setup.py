@@ -6,10 +6,13 @@ address sanitizer.
 
 import os
 import platform
+import subprocess
+import sys
 from glob import glob
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 compile_args = ["-O3"]
 if platform.machine() in ("x86_64", "AMD64"):
@@ -27,10 +30,24 @@ core = Extension(
     extra_link_args=link_args,
 )
 
+
+class BuildExtension(build_ext):
+    """Builds the extension, and with it compiles the phrases of all languages, which takes too long at a start."""
+
+    def run(self) -> None:
+        super().run()
+        built = "." if self.inplace or self.editable_mode else self.build_lib
+        folder = os.path.join(built, "router", "language", "phrases")
+        environment = {**os.environ, "PYTHONPATH": os.path.abspath(built)}
+        command = [sys.executable, "-m", "router.language.automata", folder]
+        subprocess.run(command, check=True, env=environment)  # noqa: S603
+
+
 setup(
+    cmdclass={"build_ext": BuildExtension},
     ext_modules=cythonize(
         [core],
         annotate=bool(os.environ.get("ROUTER_ANNOTATE")),
         compiler_directives={"language_level": 3, "boundscheck": False, "wraparound": False, "cdivision": True},
-    )
+    ),
 )

@@ -39,7 +39,7 @@ def main() -> None:
             found = find(form, 0) if form.isalpha() else None
             if found and found[0] == MISSPELLING:
                 real.append(f"{language}\t{form}")
-        if language in phrases.languages():
+        if language in phrases.files():
             common += [f"{language}\t{form}" for form in dict.fromkeys(fold(word) for word in words[:COMMON])]
     write("real_words.tsv", real)
     write("common_words.tsv", common)

@@ -1,5 +1,5 @@
-from collections.abc import Iterable
-from typing import Literal, final
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, final
 
 AddressKind = Literal["phone", "short_code", "name", "user_id", "malformed"]
 
@@ -11,25 +11,76 @@ def fold(text: str) -> str:
     nothing but emoji stays one. What is left is decomposed (NFKD). Folding twice changes nothing more.
     """
 
+def split_words(text: str) -> list[str]:
+    """The words and pictures of a text, folded, as phrases are compared with them.
+
+    Blanks and punctuation separate words; a picture, and a letter of a script without blanks, is a word by itself.
+    """
+
+@final
+class PhraseBook:
+    """The phrases of some languages, made ready for reading; never changes.
+
+    `automata` are `router.language.automata.Automaton`s; more than 64 raise ValueError.
+    """
+
+    def __new__(cls, automata: Iterable[Any]) -> PhraseBook: ...
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """The rules of all automata, in their order."""
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """The place of each language among the automata."""
+
+    def read(self, text: str, languages: Sequence[str]) -> tuple[int, int, int] | None:
+        """(rule, start, end) of the phrase that counts in a text; start and end are places in the text.
+
+        Machines and footers come first. Where a message guard matches, nothing else counts, and of what is left,
+        nothing that shares a word with a guard; then the sections count in their order, and in a section what begins
+        first, then the longest.
+        """
+
 @final
 class KeywordMatcher:
     """The keywords of many tables (a table: the keyword set of one program) in one trie that never changes.
 
-    `entries` are (keyword, table, rule, takes_argument), with tables and rules as numbers from 0 to 2**31 - 1.
-    `courtesy` are (word, table): words that may stand around a keyword without changing what the text means.
-    A keyword that folds to nothing, or with two meanings in one table, raises ValueError.
+    `entries` are (keyword, table, rule, how), with tables and rules as numbers from 0 to 2**31 - 1. `how`: False for
+    a keyword that is all of a text, True for one that may have an argument behind it, "anywhere" for one that also
+    counts inside a text. `courtesy` are (word, table): words that may stand around a keyword without changing what
+    the text means. `tables` says of each table its group and the bits of the layers that are on (see
+    `router.rules.LAYERS`). What all tables of the group g share has the table -1 - g in `entries` and `courtesy`;
+    a table's own keywords go before it. `groups` are (files of `phrases`, words that are no misspelled keyword).
+    A keyword that folds to nothing, is longer than 500 characters, or has two meanings in one table raises ValueError.
     """
 
     def __new__(
-        cls, entries: Iterable[tuple[str, int, int, bool]], courtesy: Iterable[tuple[str, int]] = ()
+        cls,
+        entries: Iterable[tuple[str, int, int, bool | str]],
+        courtesy: Iterable[tuple[str, int]] = (),
+        *,
+        tables: Sequence[tuple[int, int]] = (),
+        groups: Iterable[tuple[Sequence[str], frozenset[str]]] = (),
+        phrases: PhraseBook | None = None,
     ) -> KeywordMatcher: ...
     def __len__(self) -> int:
         """How many keywords are stored; one of many tables counts once, courtesy words do not count."""
+
+    def __sizeof__(self) -> int:
+        """The bytes of the trie and the tables, without the phrases."""
 
     def match(self, text: str, table: int) -> tuple[int, str | None] | None:
         """(rule, None) if the whole text is a keyword, with courtesy words or without them; otherwise
         (rule, argument) if it begins with a keyword that takes an argument: the rest of the text as it was written,
         less the blanks around it; otherwise None. Of several keywords the longest wins. Words end at blanks.
+        """
+
+    def find(self, text: str, table: int) -> tuple[int, int, int, int, int] | None:
+        """(layer, rule, start, end, argument), or None for a text that means nothing.
+
+        The layer is a place in `router.rules.LAYERS`. `rule` is a place in `PhraseBook.rules` for the layers phrase
+        and not_a_person, for all others it is the number given with the keyword. The text from `start` to before
+        `end` is what was found; the argument begins at `argument`, -1 if there is none.
         """
 
 class TooManyFieldsError(ValueError):

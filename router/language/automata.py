@@ -1,9 +1,12 @@
 """Phrases made ready for reading: the rules of a language as an automaton without choices, in flat arrays."""
 
+import json
+import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from router._core import PhraseBook
 from router.language.phrases import (
@@ -11,6 +14,7 @@ from router.language.phrases import (
     BREAK,
     EMOJI,
     END,
+    FOLDER,
     NUMBER,
     QUESTION,
     QUOTE,
@@ -18,7 +22,9 @@ from router.language.phrases import (
     START,
     Grammar,
     Rule,
+    files,
     grammar,
+    source_digest,
 )
 
 #: The ids of what is read besides words: their places here. A word that no rule names comes first.
@@ -48,16 +54,21 @@ class Automaton:
     accepts: "array[int]"
     accepted: "array[int]"
 
+    @property
+    def arrays(self) -> "tuple[array[int], ...]":
+        """All arrays, in the order in which they are written above."""
+        return self.rows, self.exceptions, self.targets, self.others, self.accepts, self.accepted
+
     def symbols(self, ids: Mapping[str, int], first: int) -> list[int]:
         """The symbols of all ids of a lexicon that holds more languages; word ids begin with `first`."""
-        stems = [word[:-1] for word in self.words if word.endswith("~")]
-        longest = sorted(stems, key=len, reverse=True)
+        stems = {word[:-1] for word in self.words if word.endswith("~")}
+        lengths = sorted({len(stem) for stem in stems}, reverse=True)
         found = [self.symbol_of[mark] for mark in MARKS]
         for word in ids:
             symbol = self.symbol_of.get(word)
             if symbol is None:
                 written = word.removesuffix("~")
-                stem = next((stem for stem in longest if written.startswith(stem)), None)
+                stem = next((written[:length] for length in lengths if written[:length] in stems), None)
                 mark = EMOJI if _is_picture(word) else NUMBER if written.isdecimal() else ""
                 symbol = self.symbol_of[mark if stem is None else f"{stem}~"]
             found.append(symbol)
@@ -65,18 +76,17 @@ class Automaton:
 
     def asking(self) -> list[bool]:
         """For each state, whether a rule that asks for something, or cuts the text, can still be matched from it."""
-        leads: list[set[int]] = [set() for _ in self.others]
-        for state, other in enumerate(self.others):
-            for target in (other, *self.targets[self.rows[state] : self.rows[state + 1]]):
-                if target != _NOWHERE:
-                    leads[target].add(state)
         asks = {SECTIONS.index(section) for section in SECTIONS if section in _ASKING}
+        leads: list[list[int]] = [[] for _ in self.others]
+        for state, other in enumerate(self.others):
+            for target in {other, *self.targets[self.rows[state] : self.rows[state + 1]]} - {_NOWHERE}:
+                leads[target].append(state)
+        found = [False] * len(self.others)
         waiting = [
             state
             for state in range(len(self.others))
-            if asks & set(self.accepted[2 * self.accepts[state] : 2 * self.accepts[state + 1] : 2])
+            if not asks.isdisjoint(self.accepted[2 * self.accepts[state] : 2 * self.accepts[state + 1] : 2])
         ]
-        found = [False] * len(self.others)
         while waiting:
             state = waiting.pop()
             if not found[state]:
@@ -93,8 +103,44 @@ def phrase_book(names: tuple[str, ...]) -> PhraseBook:
 
 @cache
 def automaton(name: str) -> Automaton:
-    """The rules of one file."""
-    return compiled(grammar(name))
+    """The rules of one file: as they were compiled when the package was built, or anew if it was changed since."""
+    return _kept(name) or compiled(grammar(name))
+
+
+def keep(folder: Path) -> None:
+    """Compiles every file into `folder`, for `automaton` to find. Takes some seconds."""
+    for name in sorted(files()):
+        made = automaton(name)
+        header = {
+            "of": source_digest(name),
+            "rules": [[rule.section, rule.name, rule.pattern] for rule in made.rules],
+            "words": made.words,
+            "symbol_of": made.symbol_of,
+            "arrays": [[array.typecode, len(array)] for array in made.arrays],
+        }
+        written = json.dumps(header, ensure_ascii=False).encode()
+        parts = [len(written).to_bytes(4, "little"), written, *(array.tobytes() for array in made.arrays)]
+        (folder / f"{name}.automaton").write_bytes(b"".join(parts))
+
+
+def _kept(name: str) -> Automaton | None:
+    """What `keep` wrote of a file; None if there is nothing, or the file was changed since."""
+    path = FOLDER / f"{name}.automaton"
+    if not path.exists():
+        return None
+    written = path.read_bytes()
+    at = 4 + int.from_bytes(written[:4], "little")
+    header = json.loads(written[4:at])
+    if header["of"] != source_digest(name):
+        return None
+    arrays = []
+    for typecode, length in header["arrays"]:
+        found = array(typecode)
+        found.frombytes(written[at : at + length * found.itemsize])
+        at += length * found.itemsize
+        arrays.append(found)
+    rules = tuple(Rule(name, *rule) for rule in header["rules"])
+    return Automaton(name, rules, tuple(header["words"]), header["symbol_of"], *arrays)
 
 
 def compiled(grammar: Grammar) -> Automaton:
@@ -223,3 +269,7 @@ def _packed(
         accepted.extend(number for pair in accepts[state] for number in pair)
         starts.append(len(accepted) // 2)
     return Automaton(language, rules, words, symbol_of, rows, exceptions, targets, others, starts, accepted)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]))

@@ -18,13 +18,14 @@ picture. Quotation marks in a text are passed over where no pattern asks for one
 blanks is a word.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from router._core import split_words
 
@@ -42,7 +43,7 @@ ANY = "."
 _ANCHORS = {"^": (START, BREAK, QUESTION, EMOJI), "$": (END, BREAK, QUESTION, EMOJI), "^^": (START,), "$$": (END,)}
 _MARKS = {BREAK, QUESTION, QUOTE, EMOJI, NUMBER}
 
-_FOLDER = Path(__file__).with_name("phrases")
+FOLDER = Path(__file__).with_name("phrases")
 _ITEM = re.compile(
     r"\s*(?:(?P<repeat>\{(\d+)(?:,(\d+))?\})|(?P<name><[^<>\s]+>)|(?P<anchor>\^\^?|\$\$?)"
     r"|(?P<mark>[()|?.])|(?P<word>[^\s(){}|?.<>^$~]+)(?P<stem>~?))"
@@ -78,7 +79,7 @@ class PatternError(ValueError):
 
 
 # A pattern becomes a tree of tuples: ("read", symbols), ("all", parts), ("one", parts), ("times", part, low, high).
-Tree = tuple  # type: ignore[type-arg]
+Tree = tuple[Any, ...]
 
 
 def _all_of(parts: list[Tree]) -> Tree:
@@ -119,8 +120,7 @@ class _Parser:
             yield item
 
     def _take(self) -> re.Match[str]:
-        item, self._next = self._next, next(self._items, None)
-        assert item is not None
+        item, self._next = cast("re.Match[str]", self._next), next(self._items, None)
         return item
 
     def _peek(self) -> str:
@@ -221,7 +221,7 @@ class _Builder:
 
 def read_rules(language: str) -> tuple[dict[str, str], list[Rule]]:
     """The names and the rules of a language's file; empty where there is none."""
-    path = _FOLDER / f"{language}.toml"
+    path = FOLDER / f"{language}.toml"
     if not path.exists():
         return {}, []
     sections = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -249,10 +249,15 @@ def grammar(language: str) -> Grammar:
     return Grammar(language, tuple(rules), builder.steps, builder.accepts)
 
 
+def source_digest(name: str) -> str:
+    """Tells the contents of a file apart from any other."""
+    return hashlib.sha256((FOLDER / f"{name}.toml").read_bytes()).hexdigest()
+
+
 @cache
 def files() -> frozenset[str]:
     """The names of all files: languages, and `COMMON`."""
-    return frozenset(path.stem for path in _FOLDER.glob("*.toml"))
+    return frozenset(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def files_of(languages: Sequence[str]) -> tuple[str, ...]:
