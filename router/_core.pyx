@@ -22,6 +22,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 cdef extern from "Python.h":
     # Cython declares these as needing the interpreter lock.
+    bint PyUnicode_IS_ASCII(object text)
     int PyUnicode_KIND(object text)
     void* PyUnicode_DATA(object text)
     Py_UCS4 PyUnicode_READ(int kind, const void* data, Py_ssize_t index) noexcept nogil
@@ -51,6 +52,9 @@ cdef enum:
     GARBLED = 9
     MISSPELLING = 10
     EVERY_LAYER = 0xFFFF
+    NO = 0
+    YES = 1
+    UNSURE = 2
     # Of courtesy words on each side. More is a sentence, and a bound keeps the work linear.
     MOST_COURTESY = 8
     # Of characters. No keyword is longer, and a bound keeps the work of building small.
@@ -250,6 +254,38 @@ cdef class KeywordMatcher:
             cursor = found.after_courtesy
         return False
 
+    cdef int _whole_ascii(
+        self, const uint8_t* text, Py_ssize_t length, const Table* table, Hit* hit
+    ) noexcept nogil:
+        """`_whole` for texts that are a keyword and nothing else, or begin with no keyword; UNSURE of all others."""
+        cdef Walk walk = Walk(self._trie.nodes, NULL, 0)
+        cdef Py_ssize_t start = 0, end = length, i
+        cdef uint32_t entry
+        cdef const End* found
+        while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
+            start += 1
+        while end > start and _entries[text[end - 1]] >> 24 & (SPACE | PUNCT):
+            end -= 1
+        if start == end:
+            return UNSURE
+        for i in range(start, end):
+            entry = _entries[text[i]]
+            if entry >> 24:
+                # Behind a word: does a keyword end here, or may one go on?
+                if walk.node.ends and not walk.left or entry >> 24 == DROP:
+                    return UNSURE
+                if entry >> 24 == SPACE and _entries[text[i - 1]] >> 24 == SPACE:
+                    continue
+            if not _advance(&self._trie, &walk, entry & 0xFFFFFF):
+                return NO
+        found = self._end_of(&walk, table)
+        if found is NULL:
+            return NO
+        if found.rule == NO_RULE:
+            return UNSURE
+        hit.layer, hit.rule, hit.start, hit.end = KEYWORD, found.rule, start, end
+        return YES
+
     def match(self, str text not None, int32_t table):
         """(rule, argument) or None; the stub says what matches."""
         found = self.find(text, table)
@@ -262,8 +298,13 @@ cdef class KeywordMatcher:
         cdef Cursor cursor
         cdef Hit hit, first_word
         cdef Table found = self._table(table)
+        cdef int whole
         _open(text, &cursor)
-        if self._whole(cursor, &found, &hit, &first_word):
+        first_word.rule = NO_RULE
+        whole = self._whole_ascii(<const uint8_t*>cursor.data, cursor.length, &found, &hit) if (
+            PyUnicode_IS_ASCII(text)
+        ) else UNSURE
+        if whole == YES or (whole == UNSURE and self._whole(cursor, &found, &hit, &first_word)):
             return hit.layer, hit.rule, hit.start, hit.end, -1
         return self._find_beyond(text, cursor, &found, &first_word)
 
@@ -271,15 +312,22 @@ cdef class KeywordMatcher:
         """What a text means that is no keyword as it stands."""
         cdef Hit hit
         cdef _Group group = None
+        cdef Shape shape
+        cdef bint measured
         if table.group != NO_RULE:
-            group = self._groups[table.group]
-            if self._phrases is not None:
+            group = <_Group>self._groups[table.group]
+            # Most texts hold no word that any rule needs; to see that is all that they cost.
+            measured = PyUnicode_IS_ASCII(text) and group.triggers.look(
+                <const uint8_t*>cursor.data, cursor.length, &shape
+            )
+            if self._phrases is not None and not (measured and not shape.triggers):
                 found = self._read_phrase(text, cursor, table, group)
                 if found is not None:
                     return found
-            found = self._find_disguised(text, cursor, table, group)
-            if found is not None:
-                return found
+            if cursor.length <= LONGEST_DISGUISE and not (measured and not _may_be_disguised(&shape)):
+                found = self._find_disguised(text, cursor, table, group)
+                if found is not None:
+                    return found
         if first_word.rule != NO_RULE and table.layers >> FIRST_WORD & 1:
             return FIRST_WORD, first_word.rule, first_word.start, first_word.end, first_word.argument
         if table.anywhere and table.layers >> INSIDE & 1 and self._find_inside(cursor, table, &hit):
@@ -321,9 +369,7 @@ cdef class KeywordMatcher:
         cdef Table shared = table[0]
         shared.own = shared.shared
         cdef str other
-        if cursor.length > LONGEST_DISGUISE:
-            return None
-        if cursor.kind > 1 or not text.isascii():
+        if not PyUnicode_IS_ASCII(text):
             other = _with_blanks(text)
             if other is not None:
                 return self.find(other, table.own)

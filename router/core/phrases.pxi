@@ -26,6 +26,7 @@ cdef enum:
     TOKENS_ON_STACK = 256
     MOST_SPANS = 64
     MOST_LANGUAGES = 64
+    MANY_EXCEPTIONS = 40  # of a state: it gets a row for all symbols, which is read at once
     # Of ASCII characters and the first of others, for the reader.
     LINE_END = 1
     QUOTATION = 2
@@ -51,14 +52,92 @@ cdef struct Automaton:  # of one language
     uint16_t* exceptions
     int32_t* targets  # of the exceptions
     int32_t* others  # by state: where every other word leads
+    int32_t* full_row  # by state: the number of its row for all symbols, or -1
+    int32_t* full_rows
+    int32_t width  # of such a row
     int32_t* accepts  # by state: where its rules begin; one more than there are states
     int32_t* rules  # pairs of section and number of a rule
 
+cdef struct Shape:  # of a text of ASCII
+    int words
+    int letters
+    int longest  # word
+    bint triggers  # whether a word stands in it that asks for a closer look
+    bint lost_letter  # whether a question mark stands inside a word
+
+# Of ASCII: the folded letter or digit; 0 for what separates words, 1 for what is dropped.
+cdef uint8_t _plain[128]
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _QUOTES = '"“”„‟«»「」『』〝〞＂'
 _SENTENCE_ENDS = "!;。।"
 _QUESTION_MARKS = "?؟"
 cdef uint8_t _marks[0x3100]
+
+
+cdef int _place_plain() except -1:
+    cdef int ch
+    for ch in range(128):
+        _plain[ch] = ord(chr(ch).lower()) if chr(ch).isalnum() else 1 if _behaviour(chr(ch)) == DROP else 0
+    return 0
+
+
+cdef inline uint32_t _mixed(uint32_t hashed, uint32_t ch) noexcept nogil:
+    return (hashed ^ ch) * <uint32_t>2654435761
+
+
+@cython.final
+cdef class _Triggers:
+    """Words that ask for a closer look: a bit for the hash of each, so that few other words do."""
+
+    cdef uint64_t _words[1024]
+    cdef uint64_t _stems[1024]
+    cdef bint _any_stems
+
+    cdef void add(self, str word):
+        cdef uint32_t hashed = 0
+        cdef bint stem = word.endswith("~")
+        for ch in word.removesuffix("~"):
+            hashed = _mixed(hashed, ord(ch))
+        if stem:
+            self._any_stems = True
+            self._stems[hashed >> 22] |= <uint64_t>1 << (hashed >> 16 & 63)
+        else:
+            self._words[hashed >> 22] |= <uint64_t>1 << (hashed >> 16 & 63)
+
+    cdef bint look(self, const uint8_t* text, Py_ssize_t length, Shape* shape) noexcept nogil:
+        """Measures a text of ASCII; False if it holds a character that is dropped."""
+        cdef Py_ssize_t i
+        cdef uint32_t hashed = 0
+        cdef uint64_t hits = 0
+        cdef int word = 0
+        cdef uint8_t ch
+        shape.words = shape.letters = shape.longest = 0
+        shape.lost_letter = False
+        for i in range(length):
+            ch = _plain[text[i]]
+            if ch > 1:
+                hashed = _mixed(hashed, ch)
+                word += 1
+                if self._any_stems:
+                    hits |= self._stems[hashed >> 22] >> (hashed >> 16 & 63) & 1
+            elif ch == 1:
+                return False
+            elif word:
+                hits |= self._words[hashed >> 22] >> (hashed >> 16 & 63) & 1
+                hashed = 0
+                shape.words += 1
+                shape.letters += word
+                shape.longest = max(shape.longest, word)
+                word = 0
+                if text[i] == c"?" and i + 1 < length and _plain[text[i + 1]] > 1:
+                    shape.lost_letter = True
+        if word:
+            hits |= self._words[hashed >> 22] >> (hashed >> 16 & 63) & 1
+            shape.words += 1
+            shape.letters += word
+            shape.longest = max(shape.longest, word)
+        shape.triggers = hits != 0 or shape.words == 0
+        return True
 
 
 cdef int _place_marks() except -1:
@@ -190,6 +269,7 @@ cdef class PhraseBook:
     cdef int _languages
     cdef readonly dict slots
     cdef readonly tuple rules
+    cdef dict _triggers
     cdef object _kept
 
     def __cinit__(self, automata):
@@ -211,6 +291,7 @@ cdef class PhraseBook:
         if self._starts is NULL:
             raise MemoryError
         self.slots = {}
+        self._triggers = {automaton.language: automaton.triggers for automaton in automata}
         self._kept = []
         for automaton in automata:
             self._add(automaton, ids, len(rules))
@@ -222,6 +303,14 @@ cdef class PhraseBook:
     def __dealloc__(self):
         _free_trie(&self._lexicon)
         PyMem_RawFree(self._starts)
+
+    cdef _Triggers triggers_of(self, languages):
+        """The words that ask for a closer look in any of the languages."""
+        cdef _Triggers found = _Triggers()
+        for language in languages:
+            for word in self._triggers[language]:
+                found.add(word)
+        return found
 
     cdef int _add(self, automaton, dict ids, int32_t first_rule) except -1:
         cdef Automaton* made = &self._automata[self._languages]
@@ -240,6 +329,7 @@ cdef class PhraseBook:
         made.others = <int32_t*><Py_ssize_t>automaton.others.buffer_info()[0]
         made.accepts = <int32_t*><Py_ssize_t>automaton.accepts.buffer_info()[0]
         made.rules = <int32_t*><Py_ssize_t>rules.buffer_info()[0]
+        self._make_full_rows(automaton, made)
         cdef int32_t token, state
         asking = automaton.asking()
         for token in range(FIRST_WORD_ID + len(ids)):
@@ -248,9 +338,29 @@ cdef class PhraseBook:
                 self._starts[token] |= <uint64_t>1 << self._languages
         return 0
 
+    cdef int _make_full_rows(self, automaton, Automaton* made) except -1:
+        cdef int32_t state, symbol, exception
+        numbers, rows = array("i"), array("i")
+        made.width = max(automaton.symbol_of.values()) + 1
+        for state in range(len(automaton.others)):
+            if made.rows[state + 1] - made.rows[state] < MANY_EXCEPTIONS:
+                numbers.append(-1)
+                continue
+            numbers.append(len(rows) // made.width)
+            row = [made.others[state] if symbol == OTHER or symbol >= NUMBER else NO_STATE for symbol in range(made.width)]
+            for exception in range(made.rows[state], made.rows[state + 1]):
+                row[made.exceptions[exception]] = made.targets[exception]
+            rows.extend(row)
+        self._kept.append((numbers, rows))
+        made.full_row = <int32_t*><Py_ssize_t>numbers.buffer_info()[0]
+        made.full_rows = <int32_t*><Py_ssize_t>rows.buffer_info()[0]
+        return 0
+
     cdef inline int32_t _next(self, const Automaton* automaton, int32_t state, int32_t token) noexcept nogil:
         """Where a token leads from a state."""
         cdef uint16_t symbol = automaton.symbols[token]
+        if automaton.full_row[state] >= 0:
+            return automaton.full_rows[automaton.full_row[state] * automaton.width + symbol]
         cdef int32_t low = automaton.rows[state], high = automaton.rows[state + 1], middle
         while low < high:
             middle = (low + high) >> 1
@@ -464,3 +574,4 @@ cdef class PhraseBook:
 
 
 _place_marks()
+_place_plain()

@@ -128,6 +128,15 @@ cdef bint _is_spelled_out(const Letters* letters) noexcept nogil:
     return letters.words == 2 and letters.count >= 6
 
 
+cdef bint _may_be_disguised(const Shape* shape) noexcept nogil:
+    """Whether a text of ASCII may be one of the things below."""
+    if shape.words == 1:
+        return shape.letters >= SHORTEST_DRAWN_OUT
+    if shape.longest == 1 or shape.lost_letter:
+        return True
+    return shape.words == 2 or shape.longest * shape.words == shape.letters
+
+
 cdef int _period(const Letters* letters) noexcept nogil:
     """How many letters make the word that the text repeats; 0 if it repeats none."""
     cdef int length, i
@@ -197,6 +206,10 @@ cdef bint _is_drawn_out(const uint32_t* t, int n, const uint32_t* w, int m) noex
     return i == n
 
 
+cdef inline bint _is_better(const Near* one, const Near* other) noexcept nogil:
+    return other is NULL or one.preference < other.preference
+
+
 cdef int _by_length(const void* one, const void* other) noexcept nogil:
     cdef const Near* a = <const Near*>one
     cdef const Near* b = <const Near*>other
@@ -215,9 +228,11 @@ cdef class _Group:
     cdef uint32_t* _letters
     cdef Py_ssize_t _used, _letters_room
     cdef frozenset _real_words
+    cdef _Triggers triggers
 
     def __cinit__(self, languages, real_words, PhraseBook phrases):
         self._real_words = real_words
+        self.triggers = phrases.triggers_of(languages) if phrases is not None else _Triggers()
         if phrases is not None:
             for language in languages:
                 self.slots[self.languages] = phrases.slots[language]
@@ -276,34 +291,38 @@ cdef class _Group:
     cdef int32_t nearest(self, const Letters* letters) except -2:
         """The rule of the keyword that a word was meant to be, or NO_RULE."""
         cdef uint64_t mask = 0
-        cdef int i, preference = self._count
-        cdef int32_t rule = NO_RULE
-        cdef int longest = min(letters.count + 2, LONGEST_DISGUISE)
+        cdef int i, length = letters.count
+        cdef const Near* best = NULL
         cdef bint drawn_out = False
-        cdef const Near* near
-        for i in range(letters.count):
+        for i in range(length):
             if letters.letters[i] != WILDCARD:
                 mask |= _bit(letters.letters[i])
             drawn_out = drawn_out or i and letters.letters[i] == letters.letters[i - 1]
-        for i in range(self._first[0 if drawn_out else max(letters.count - 2, 0)], self._first[longest + 1]):
-            near = self._near + i
-            if near.preference < preference and self._fits(letters, mask, near):
-                preference, rule = near.preference, near.rule
-        return NO_RULE if rule != NO_RULE and self._is_real(letters) else rule
+        if drawn_out:
+            for i in range(self._first[length]):
+                if mask == self._near[i].mask and _is_better(self._near + i, best):
+                    if _is_drawn_out(letters.letters, length, self._letters + self._near[i].at, self._near[i].length):
+                        best = self._near + i
+        best = self._near_among(letters, mask, max(length - 1, SHORTEST_MISSPELLED), length + 1, best)
+        if length - 2 >= SHORTEST_TWICE_WRONG:
+            best = self._near_among(letters, mask, length - 2, length - 2, best)
+        if length + 2 >= SHORTEST_TWICE_WRONG:
+            best = self._near_among(letters, mask, length + 2, length + 2, best)
+        return NO_RULE if best is NULL or self._is_real(letters) else best.rule
 
-    cdef inline bint _fits(self, const Letters* letters, uint64_t mask, const Near* near) noexcept nogil:
-        """Whether a word may be meant for a keyword; `mask` is of its letters."""
-        cdef int allowed = 2 if near.length >= SHORTEST_TWICE_WRONG else 1
-        cdef int difference = letters.count - near.length
-        cdef const uint32_t* word = self._letters + near.at
-        if difference > 0 and mask == near.mask:
-            if _is_drawn_out(letters.letters, letters.count, word, near.length):
-                return True
-        if near.length < SHORTEST_MISSPELLED:
-            return False
-        if not -allowed <= difference <= allowed or popcount(mask ^ near.mask) > 2 * allowed:
-            return False
-        return _mistakes(letters.letters, letters.count, word, near.length, allowed) <= allowed
+    cdef const Near* _near_among(
+        self, const Letters* letters, uint64_t mask, int shortest, int longest, const Near* best
+    ) noexcept nogil:
+        """The best of the keywords of some lengths that a word may be meant for, if it is better; `mask` is of it."""
+        cdef const Near* near
+        cdef int i, allowed
+        for i in range(self._first[min(shortest, LONGEST_DISGUISE)], self._first[min(longest, LONGEST_DISGUISE) + 1]):
+            near = self._near + i
+            allowed = 2 if near.length >= SHORTEST_TWICE_WRONG else 1
+            if popcount(mask ^ near.mask) <= 2 * allowed and _is_better(near, best):
+                if _mistakes(letters.letters, letters.count, self._letters + near.at, near.length, allowed) <= allowed:
+                    best = near
+        return best
 
     cdef bint _is_real(self, const Letters* letters):
         cdef int i

@@ -53,6 +53,12 @@ def courtesy(language: str) -> Sequence[str]:
 
 
 @cache
+def common_words() -> frozenset[str]:
+    """The folded words that are among the commonest of any language."""
+    return frozenset(word for _, word in _rows("common_words.tsv"))
+
+
+@cache
 def real_words(languages: tuple[str, ...]) -> frozenset[str]:
     """The folded words of languages that are close to a keyword and mean something else; none where no list is."""
     spoken = {language.partition("-")[0] for language in languages}

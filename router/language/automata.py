@@ -1,14 +1,16 @@
 """Phrases made ready for reading: the rules of a language as an automaton without choices, in flat arrays."""
 
+import hashlib
 import json
 import sys
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from router._core import PhraseBook
+from router.language import common_words
 from router.language.phrases import (
     ANY,
     BREAK,
@@ -22,15 +24,16 @@ from router.language.phrases import (
     START,
     Grammar,
     Rule,
+    Tree,
     files,
     grammar,
-    source_digest,
 )
 
 #: The ids of what is read besides words: their places here. A word that no rule names comes first.
 MARKS = ("", START, END, BREAK, QUESTION, QUOTE, EMOJI, NUMBER)
 _ASKING = {"opt_out", "doubtful", "help", "confirm", "opt_in", "machine", "footer"}
 _NOWHERE = -1
+_SOURCES = ("phrases.py", "automata.py", "common_words.tsv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Automaton:
     `words`: all that rules name; stems end in `~`. Words that lead everywhere to the same states share a symbol:
     `symbol_of` has those of `MARKS` and `words`. For each state, `rows` says where its `exceptions` (symbols, in
     their order) and their `targets` begin, and `others` where every other word leads; -1 is nowhere. `accepts` says
-    where its pairs of section and rule begin in `accepted`.
+    where its pairs of section and rule begin in `accepted`. A text of ASCII in which none of the `triggers` (words, and
+    stems in `~`) stands asks for nothing.
     """
 
     language: str
@@ -53,6 +57,7 @@ class Automaton:
     others: "array[int]"
     accepts: "array[int]"
     accepted: "array[int]"
+    triggers: tuple[str, ...]
 
     @property
     def arrays(self) -> "tuple[array[int], ...]":
@@ -115,12 +120,20 @@ def keep(folder: Path) -> None:
             "of": source_digest(name),
             "rules": [[rule.section, rule.name, rule.pattern] for rule in made.rules],
             "words": made.words,
+            "triggers": made.triggers,
             "symbol_of": made.symbol_of,
             "arrays": [[array.typecode, len(array)] for array in made.arrays],
         }
         written = json.dumps(header, ensure_ascii=False).encode()
         parts = [len(written).to_bytes(4, "little"), written, *(array.tobytes() for array in made.arrays)]
         (folder / f"{name}.automaton").write_bytes(b"".join(parts))
+
+
+@cache
+def source_digest(name: str) -> str:
+    """Tells what the automaton of a file is made from apart from anything else."""
+    sources = [FOLDER / f"{name}.toml", *(FOLDER.parent / source for source in _SOURCES)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _kept(name: str) -> Automaton | None:
@@ -140,7 +153,7 @@ def _kept(name: str) -> Automaton | None:
         at += length * found.itemsize
         arrays.append(found)
     rules = tuple(Rule(name, *rule) for rule in header["rules"])
-    return Automaton(name, rules, tuple(header["words"]), header["symbol_of"], *arrays)
+    return Automaton(name, rules, tuple(header["words"]), header["symbol_of"], *arrays, tuple(header["triggers"]))
 
 
 def compiled(grammar: Grammar) -> Automaton:
@@ -151,7 +164,39 @@ def compiled(grammar: Grammar) -> Automaton:
     states, table = _determined(grammar, fits)
     order = {rule: number for number, rule in enumerate(grammar.rules)}
     table, accepts = _minimised(table, [_accepted(grammar, places, order) for places in states])
-    return _packed(grammar.language, grammar.rules, tuple(words), symbol_of, table, accepts)
+    return _packed(grammar, tuple(words), symbol_of, table, accepts)
+
+
+def _triggers(grammar: Grammar) -> Iterator[str]:
+    """Words of which one at least stands in every text that a rule asks something in; the rarest that will do."""
+    for rule, tree in zip(grammar.rules, grammar.trees, strict=True):
+        if rule.section in _ASKING:
+            sets = _necessary(tree)
+            words = [found for found in sets if found.isdisjoint((ANY, START, END, BREAK, QUESTION, QUOTE, NUMBER))]
+            if not words and not all(found <= set(MARKS) for found in sets):
+                raise ValueError(f"{rule.language}/{rule.name}: no word is necessary for it. Make one so.")
+            if words:
+                yield from (word for word in min(words, key=_commonness) if word != EMOJI and word.isascii())
+
+
+def _necessary(tree: Tree) -> list[frozenset[str]]:
+    """Sets of symbols of which one each is read wherever a tree is."""
+    match tree:
+        case ("read", symbols):
+            return [symbols]
+        case ("all", parts):
+            return [found for part in parts for found in _necessary(part)]
+        case ("one", parts):
+            sets = [min(_necessary(part), key=_commonness, default=None) for part in parts]
+            return [] if None in sets else [frozenset().union(*(found for found in sets if found))]
+        case ("times", part, low, _):
+            return _necessary(part) if low else []
+    raise AssertionError(tree)
+
+
+def _commonness(symbols: frozenset[str]) -> tuple[bool, int, int]:
+    marks = not symbols.isdisjoint((ANY, START, END, BREAK, QUESTION, QUOTE, NUMBER))
+    return marks, len(symbols & common_words()), len(symbols)
 
 
 def _symbols(grammar: Grammar, words: Sequence[str]) -> tuple[dict[str, int], list[frozenset[str]]]:
@@ -249,8 +294,7 @@ def _numbered(keys: Sequence[object]) -> list[int]:
 
 
 def _packed(
-    language: str,
-    rules: tuple[Rule, ...],
+    grammar: Grammar,
     words: tuple[str, ...],
     symbol_of: Mapping[str, int],
     table: list[list[int]],
@@ -268,7 +312,10 @@ def _packed(
         rows.append(len(exceptions))
         accepted.extend(number for pair in accepts[state] for number in pair)
         starts.append(len(accepted) // 2)
-    return Automaton(language, rules, words, symbol_of, rows, exceptions, targets, others, starts, accepted)
+    triggers = tuple(sorted(set(_triggers(grammar))))
+    return Automaton(
+        grammar.language, grammar.rules, words, symbol_of, rows, exceptions, targets, others, starts, accepted, triggers
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ picture. Quotation marks in a text are passed over where no pattern asks for one
 blanks is a word.
 """
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -50,6 +49,10 @@ _ITEM = re.compile(
 )
 
 
+# A pattern becomes a tree of tuples: ("read", symbols), ("all", parts), ("one", parts), ("times", part, low, high).
+Tree = tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A rule of a file, with its pattern as it is written there."""
@@ -64,22 +67,19 @@ class Rule:
 class Grammar:
     """The rules of one language as an automaton that reads words.
 
-    `steps`: for each state, what it may read and where that leads: words, stems ending in `~`, `ANY` or marks.
+    `trees` are the patterns of the rules. `steps`: for each state, what it may read and where that leads: words, stems ending in `~`, `ANY` or marks.
     `accepts`: state → the rules whose patterns end there. The automaton starts in state 0, at any word.
     """
 
     language: str
     rules: tuple[Rule, ...]
+    trees: tuple[Tree, ...]
     steps: list[list[tuple[frozenset[str], int]]]
     accepts: dict[int, list[Rule]]
 
 
 class PatternError(ValueError):
     """A pattern that cannot be read; the message says where and what to write."""
-
-
-# A pattern becomes a tree of tuples: ("read", symbols), ("all", parts), ("one", parts), ("times", part, low, high).
-Tree = tuple[Any, ...]
 
 
 def _all_of(parts: list[Tree]) -> Tree:
@@ -244,14 +244,10 @@ def grammar(language: str) -> Grammar:
     for name, pattern in written.items():
         names[name] = _Parser(pattern, names).tree()
     builder = _Builder()
-    for rule in rules:
-        builder.add(rule, _Parser(rule.pattern, names).tree())
-    return Grammar(language, tuple(rules), builder.steps, builder.accepts)
-
-
-def source_digest(name: str) -> str:
-    """Tells the contents of a file apart from any other."""
-    return hashlib.sha256((FOLDER / f"{name}.toml").read_bytes()).hexdigest()
+    trees = [_Parser(rule.pattern, names).tree() for rule in rules]
+    for rule, tree in zip(rules, trees, strict=True):
+        builder.add(rule, tree)
+    return Grammar(language, tuple(rules), tuple(trees), builder.steps, builder.accepts)
 
 
 @cache
