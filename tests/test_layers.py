@@ -12,8 +12,9 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 
 #: The rooms of `router/` from the ground up: each imports only from rows above its own.
 ROOMS = [
-    "_core _version errors language network secrets tasks telemetry types",
-    "consent embedded ports records rules",
+    "_core _version errors network secrets tasks telemetry types",
+    "consent embedded language ports records",
+    "rules",
     "decide registry spill store",
     "config outage",
     "delivery routing",

@@ -331,7 +331,7 @@ cdef class PhraseBook:
         made.rules = <int32_t*><Py_ssize_t>rules.buffer_info()[0]
         self._make_full_rows(automaton, made)
         cdef int32_t token, state
-        asking = automaton.asking()
+        asking = automaton.asking
         for token in range(FIRST_WORD_ID + len(ids)):
             state = self._next(made, 0, token)
             if state != NO_STATE and asking[state]:
@@ -339,21 +339,27 @@ cdef class PhraseBook:
         return 0
 
     cdef int _make_full_rows(self, automaton, Automaton* made) except -1:
-        cdef int32_t state, symbol, exception
-        numbers, rows = array("i"), array("i")
+        cdef int32_t state, symbol, exception, states = len(automaton.others), count = 0
         made.width = max(automaton.symbol_of.values()) + 1
-        for state in range(len(automaton.others)):
-            if made.rows[state + 1] - made.rows[state] < MANY_EXCEPTIONS:
-                numbers.append(-1)
+        numbers = array("i", bytes(sizeof(int32_t) * states))
+        made.full_row = <int32_t*><Py_ssize_t>numbers.buffer_info()[0]
+        for state in range(states):
+            made.full_row[state] = NO_STATE
+            if made.rows[state + 1] - made.rows[state] >= MANY_EXCEPTIONS:
+                made.full_row[state] = count
+                count += 1
+        rows = array("i", bytes(sizeof(int32_t) * max(count, 1) * made.width))
+        made.full_rows = <int32_t*><Py_ssize_t>rows.buffer_info()[0]
+        self._kept.append((numbers, rows))
+        cdef int32_t* row
+        for state in range(states):
+            if made.full_row[state] == NO_STATE:
                 continue
-            numbers.append(len(rows) // made.width)
-            row = [made.others[state] if symbol == OTHER or symbol >= NUMBER else NO_STATE for symbol in range(made.width)]
+            row = made.full_rows + made.full_row[state] * made.width
+            for symbol in range(made.width):
+                row[symbol] = made.others[state] if symbol == OTHER or symbol >= NUMBER else NO_STATE
             for exception in range(made.rows[state], made.rows[state + 1]):
                 row[made.exceptions[exception]] = made.targets[exception]
-            rows.extend(row)
-        self._kept.append((numbers, rows))
-        made.full_row = <int32_t*><Py_ssize_t>numbers.buffer_info()[0]
-        made.full_rows = <int32_t*><Py_ssize_t>rows.buffer_info()[0]
         return 0
 
     cdef inline int32_t _next(self, const Automaton* automaton, int32_t state, int32_t token) noexcept nogil:

@@ -5,7 +5,7 @@ import json
 import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -43,13 +43,15 @@ class Automaton:
     `words`: all that rules name; stems end in `~`. Words that lead everywhere to the same states share a symbol:
     `symbol_of` has those of `MARKS` and `words`. For each state, `rows` says where its `exceptions` (symbols, in
     their order) and their `targets` begin, and `others` where every other word leads; -1 is nowhere. `accepts` says
-    where its pairs of section and rule begin in `accepted`. A text of ASCII in which none of the `triggers` (words, and
-    stems in `~`) stands asks for nothing.
+    where its pairs of section and rule begin in `accepted`. `asking` is 1 for states from which a rule that asks for
+    something can still be matched. A text of ASCII in which none of the `triggers` (words, and stems in `~`) stands
+    asks for nothing.
     """
 
     language: str
     rules: tuple[Rule, ...]
     words: tuple[str, ...]
+    triggers: tuple[str, ...]
     symbol_of: Mapping[str, int]
     rows: "array[int]"
     exceptions: "array[int]"
@@ -57,12 +59,7 @@ class Automaton:
     others: "array[int]"
     accepts: "array[int]"
     accepted: "array[int]"
-    triggers: tuple[str, ...]
-
-    @property
-    def arrays(self) -> "tuple[array[int], ...]":
-        """All arrays, in the order in which they are written above."""
-        return self.rows, self.exceptions, self.targets, self.others, self.accepts, self.accepted
+    asking: "array[int]"
 
     def symbols(self, ids: Mapping[str, int], first: int) -> list[int]:
         """The symbols of all ids of a lexicon that holds more languages; word ids begin with `first`."""
@@ -77,26 +74,6 @@ class Automaton:
                 mark = EMOJI if _is_picture(word) else NUMBER if written.isdecimal() else ""
                 symbol = self.symbol_of[mark if stem is None else f"{stem}~"]
             found.append(symbol)
-        return found
-
-    def asking(self) -> list[bool]:
-        """For each state, whether a rule that asks for something, or cuts the text, can still be matched from it."""
-        asks = {SECTIONS.index(section) for section in SECTIONS if section in _ASKING}
-        leads: list[list[int]] = [[] for _ in self.others]
-        for state, other in enumerate(self.others):
-            for target in {other, *self.targets[self.rows[state] : self.rows[state + 1]]} - {_NOWHERE}:
-                leads[target].append(state)
-        found = [False] * len(self.others)
-        waiting = [
-            state
-            for state in range(len(self.others))
-            if not asks.isdisjoint(self.accepted[2 * self.accepts[state] : 2 * self.accepts[state + 1] : 2])
-        ]
-        while waiting:
-            state = waiting.pop()
-            if not found[state]:
-                found[state] = True
-                waiting.extend(leads[state])
         return found
 
 
@@ -116,16 +93,17 @@ def keep(folder: Path) -> None:
     """Compiles every file into `folder`, for `automaton` to find. Takes some seconds."""
     for name in sorted(files()):
         made = automaton(name)
+        arrays = {each.name: found for each in fields(made) if isinstance(found := getattr(made, each.name), array)}
         header = {
             "of": source_digest(name),
             "rules": [[rule.section, rule.name, rule.pattern] for rule in made.rules],
             "words": made.words,
             "triggers": made.triggers,
             "symbol_of": made.symbol_of,
-            "arrays": [[array.typecode, len(array)] for array in made.arrays],
+            "arrays": [[each, found.typecode, len(found)] for each, found in arrays.items()],
         }
         written = json.dumps(header, ensure_ascii=False).encode()
-        parts = [len(written).to_bytes(4, "little"), written, *(array.tobytes() for array in made.arrays)]
+        parts = [len(written).to_bytes(4, "little"), written, *(found.tobytes() for found in arrays.values())]
         (folder / f"{name}.automaton").write_bytes(b"".join(parts))
 
 
@@ -146,14 +124,14 @@ def _kept(name: str) -> Automaton | None:
     header = json.loads(written[4:at])
     if header["of"] != source_digest(name):
         return None
-    arrays = []
-    for typecode, length in header["arrays"]:
-        found = array(typecode)
+    arrays = {}
+    for each, typecode, length in header["arrays"]:
+        found = arrays[each] = array(typecode)
         found.frombytes(written[at : at + length * found.itemsize])
         at += length * found.itemsize
-        arrays.append(found)
     rules = tuple(Rule(name, *rule) for rule in header["rules"])
-    return Automaton(name, rules, tuple(header["words"]), header["symbol_of"], *arrays, tuple(header["triggers"]))
+    words, triggers = tuple(header["words"]), tuple(header["triggers"])
+    return Automaton(name, rules, words, triggers, header["symbol_of"], **arrays)
 
 
 def compiled(grammar: Grammar) -> Automaton:
@@ -216,6 +194,23 @@ def _symbols(grammar: Grammar, words: Sequence[str]) -> tuple[dict[str, int], li
             fits.append(fit)
         symbol_of[word] = known[key]
     return symbol_of, fits
+
+
+def _asking(table: Sequence[Sequence[int]], accepts: Sequence[Sequence[tuple[int, int]]]) -> "array[int]":
+    """For each state, 1 if a rule that asks for something, or cuts the text, can still be matched from it."""
+    asks = {SECTIONS.index(section) for section in SECTIONS if section in _ASKING}
+    leads: list[list[int]] = [[] for _ in table]
+    for state, row in enumerate(table):
+        for target in set(row) - {_NOWHERE}:
+            leads[target].append(state)
+    found = array("B", bytes(len(table)))
+    waiting = [state for state, pairs in enumerate(accepts) if any(section in asks for section, _ in pairs)]
+    while waiting:
+        state = waiting.pop()
+        if not found[state]:
+            found[state] = 1
+            waiting.extend(leads[state])
+    return found
 
 
 def _is_picture(word: str) -> bool:
@@ -312,9 +307,19 @@ def _packed(
         rows.append(len(exceptions))
         accepted.extend(number for pair in accepts[state] for number in pair)
         starts.append(len(accepted) // 2)
-    triggers = tuple(sorted(set(_triggers(grammar))))
     return Automaton(
-        grammar.language, grammar.rules, words, symbol_of, rows, exceptions, targets, others, starts, accepted, triggers
+        grammar.language,
+        grammar.rules,
+        words,
+        tuple(sorted(set(_triggers(grammar)))),
+        symbol_of,
+        rows,
+        exceptions,
+        targets,
+        others,
+        starts,
+        accepted,
+        _asking(table, accepts),
     )
 
 

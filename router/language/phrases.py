@@ -67,7 +67,8 @@ class Rule:
 class Grammar:
     """The rules of one language as an automaton that reads words.
 
-    `trees` are the patterns of the rules. `steps`: for each state, what it may read and where that leads: words, stems ending in `~`, `ANY` or marks.
+    `trees` are the patterns of the rules. `steps`: for each state, what it may read and where that leads: words,
+    stems ending in `~`, `ANY` or marks.
     `accepts`: state → the rules whose patterns end there. The automaton starts in state 0, at any word.
     """
 
