@@ -13,8 +13,9 @@ from router.types import ConsentState, Intent
 
 OptInMode = Literal["single", "double"]
 #: Which of a program's texts answers: its welcome, its double opt-in question, the one confirmation of an opt-out,
-#: its help, the matched keyword's own reply, or the reply to what matched nothing.
-ReplyKind = Literal["opt_in", "prompt", "opt_out", "help", "custom", "none"]
+#: its help, the matched keyword's own reply, the reply to what matched nothing, or the question whether that which
+#: may be an opt-out is one.
+ReplyKind = Literal["opt_in", "prompt", "opt_out", "help", "custom", "none", "doubtful"]
 
 STATES: tuple[ConsentState, ...] = get_args(ConsentState)
 

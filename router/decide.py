@@ -58,6 +58,7 @@ def _row(
     counts = person and (policy.program is not None or intent == "opt_out")
     found = step(policy.opt_in, intent, before) if counts else Step(before, None)
     rule = match.rule
+    asks = match.asks and found.reply == "none"
     decision = Decision(
         intent=intent,
         keyword=rule.keyword if rule else None,
@@ -67,20 +68,21 @@ def _row(
         rule=match.name,
         before=before,
         after=found.after,
-        reply=_reply(policy, match, found.reply) if answer else None,
+        reply=_reply(policy, match, "doubtful" if asks else found.reply) if answer else None,
     )
     otherwise = decision
     if late and intent != "opt_out":
         otherwise = replace(decision, after=before)
     elif answer:
         otherwise = replace(decision, reply=None)
-    asked = intent == "opt_in" and found.after == "pending"
+    prompted = intent == "opt_in" and found.after == "pending"
     return Row(
         before=before,
         after=found.after,
         # An opt-out is the latest word even where the state was the same: another one may have been given since.
-        renews=counts and (asked or intent == "opt_out"),
-        expires_in=policy.confirm_within_days * _DAY if asked else 0,
+        renews=counts and (prompted or intent == "opt_out"),
+        expires_in=policy.confirm_within_days * _DAY if prompted else 0,
+        asks_again_in=_DAY if asks else 0,
         decision=orjson.dumps(decision),
         otherwise=b"" if otherwise == decision else orjson.dumps(otherwise),
     )

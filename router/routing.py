@@ -10,7 +10,7 @@ from router import registry
 from router.config import Number, Program, Settings
 from router.decide import Policy, decide
 from router.ports import Carrier
-from router.rules import CustomKeyword, KeywordSet, Match, RuleBook
+from router.rules import Explanation, KeywordSet, Match, RuleBook
 from router.types import Channel, Inbound, OptOutType, Row
 
 #: The name that texts of a neighbour service have in place of a carrier account's.
@@ -85,6 +85,10 @@ class Routing:
             return self._rules.find(route.key, text.payload)
         return match
 
+    def explain(self, route: Route, text: str) -> Explanation | None:
+        """Where in a text its meaning was found; None if it has none."""
+        return self._rules.explain(route.key, text)
+
     def rows(
         self, route: Route, match: Match, hint: OptOutType | None, *, person: bool, late: bool = False
     ) -> tuple[Row, ...]:
@@ -131,16 +135,5 @@ class Routing:
 
 
 def _keyword_sets(settings: Settings, unrouted: Iterable[Route]) -> list[KeywordSet]:
-    programs = [
-        KeywordSet(
-            program.id,
-            tuple(program.languages),
-            tuple(
-                CustomKeyword(text=word, intent=keyword.intent, replies=keyword.replies)
-                for keyword in program.keywords
-                for word in keyword.words
-            ),
-        )
-        for program in settings.programs.values()
-    ]
+    programs = [program.keyword_set for program in settings.programs.values()]
     return programs + [KeywordSet(route.key, route.policy.languages, ()) for route in unrouted]

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Literal, cast, get_args
 
 from router._core import KeywordMatcher, fold
-from router.language import courtesy, keywords, real_words
+from router.language import LANGUAGES, TRAPS, courtesy, keywords, real_words
 from router.language.automata import phrase_book
 from router.language.phrases import COMMON, files_of
 from router.language.phrases import Rule as PhraseRule
@@ -137,6 +137,15 @@ class Conflict:
     remedy: str
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What may surprise whoever set up a program; `keyword` is None where it is about its languages."""
+
+    keyword: str | None
+    message: str
+    remedy: str
+
+
 NO_MATCH = Match(None)
 
 
@@ -219,6 +228,37 @@ class RuleBook:
 def conflicts(keyword_set: KeywordSet) -> list[Conflict]:
     """The program's own keywords that mean something else already in one of its languages."""
     return _conflicts(keyword_set, _reserved(_with_english(keyword_set.languages)))
+
+
+def doubts(keyword_set: KeywordSet) -> Iterator[Doubt]:
+    """The words of a program that mean one thing in one language and another in another."""
+    reserved = _reserved(_with_english(keyword_set.languages))
+    spoken = {_spoken_language(language) for language in keyword_set.languages}
+    for trap in TRAPS:
+        rule = reserved.get(fold(trap.text))
+        if rule and trap.language in spoken and trap.language != _spoken_language(rule.language or ""):
+            message = f"{trap.text} means {rule.intent} in {rule.language}, and in {trap.language} “{trap.meaning}”."
+            yield Doubt(None, message, f"Where people text that word alone, give {rule.language} a number of its own.")
+    for keyword in keyword_set.custom:
+        languages = _opt_outs().get(fold(keyword.text), ())
+        if languages and keyword.intent != "opt_out" and fold(keyword.text) not in reserved:
+            message = f"is how people opt out in {', '.join(languages)}."
+            yield Doubt(keyword.text, message, "Choose another word if people of that language text this number.")
+
+
+@cache
+def _opt_outs() -> dict[str, tuple[str, ...]]:
+    """Folded word → the languages where it is an opt-out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for language in LANGUAGES:
+        for word, rule in _reserved((language,)).items():
+            if rule.intent == "opt_out":
+                found[word] = (*found.get(word, ()), language)
+    return found
+
+
+def _spoken_language(tag: str) -> str:
+    return tag.partition("-")[0]
 
 
 def _conflicts(keyword_set: KeywordSet, reserved: Mapping[str, Rule]) -> list[Conflict]:

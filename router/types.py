@@ -80,15 +80,17 @@ class Row:
     """What happens to a text if its sender is in one state.
 
     `renews` says that `after` is written anew even if the sender is in that state already. `expires_in` is in seconds;
-    0 means that `after` does not expire. `decision` and `otherwise` are `Decision`s as JSON: `otherwise` is what is
-    decided if the reply is one too many, or if the text is late and the person has said something else since; empty
-    where neither makes a difference.
+    0 means that `after` does not expire. `asks_again_in`: the reply is a question that is put once in so many seconds;
+    0 for any other reply. `decision` and `otherwise` are `Decision`s as JSON: `otherwise` is what is decided if the
+    reply is one too many, or if the text is late and the person has said something else since; empty where neither
+    makes a difference.
     """
 
     before: ConsentState
     after: ConsentState
     renews: bool
     expires_in: int
+    asks_again_in: int
     decision: bytes
     otherwise: bytes
 

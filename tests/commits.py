@@ -37,6 +37,7 @@ def rows(
     *,
     renews: bool = False,
     expires_in: int = 0,
+    asks_again_in: int = 0,
     reply: str | None = None,
 ) -> tuple[Row, ...]:
     """Rows that lead from each state where `after` says; the decision names the state found."""
@@ -46,6 +47,7 @@ def rows(
             after=after(state),
             renews=renews,
             expires_in=expires_in,
+            asks_again_in=asks_again_in,
             decision=_decision(state, after(state), reply),
             otherwise=_decision(state, after(state), None) if reply else b"",
         )

@@ -11,9 +11,14 @@ from router.routing import Routing
 @click.command("check")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def command(file: Path) -> None:
-    """Check the configuration FILE: exit code 0, or 2 with every error, its line and what to write instead."""
+    """Check the configuration FILE: exit code 0, or 2 with every error, its line and what to write instead.
+
+    Warnings are about what works and may not be what was meant.
+    """
     settings = load(file)
     Routing(settings)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(
         f"{file}: good. {len(settings.accounts)} account(s), {len(settings.numbers)} number(s), "
         f"{len(settings.programs)} program(s), {len(settings.destinations)} destination(s)."

@@ -8,19 +8,21 @@ from typing import get_args
 
 import click
 import orjson
+from click.core import ParameterSource
 
 from router._core import classify_address
 from router.config import load
 from router.consent import STATES
-from router.decide import intended
-from router.language import LANGUAGES
+from router.language import LANGUAGES, has_keywords
 from router.routing import API_ACCOUNT, Routing
-from router.rules import DEFAULT_PROGRAM, RuleBook
+from router.rules import DEFAULT_PROGRAM, NO_MATCH, Explanation, RuleBook
 from router.types import Channel, ConsentState, Inbound, NumberType
 
 #: (text, its language if it is known) → the fields of `_NAMES`.
 Explain = Callable[[str, str | None], dict[str, object]]
 _NAMES = ("intent", "keyword", "argument", "program", "language", "rule", "reply")
+_ONLY_WITH_CONFIG = {"to": "--to", "state": "--state"}
+_ONLY_WITHOUT = {"languages": "--languages", "number_type": "--number-type"}
 
 
 @click.command("match")
@@ -31,22 +33,55 @@ _NAMES = ("intent", "keyword", "argument", "program", "language", "rule", "reply
 )
 @click.option("--to", "to", metavar="NUMBER", help="The number that the texts are sent to; needs --config.")
 @click.option("--state", type=click.Choice(STATES), default="none", show_default=True, help="The person's consent.")
-@click.option("--languages", default=",".join(LANGUAGES), help="Without --config: the number's languages, as en,fr.")
-@click.option("--number-type", type=click.Choice(get_args(NumberType)), default="long_code", show_default=True)
+@click.option(
+    "--languages",
+    metavar="TAGS",
+    help="Without --config: the number's languages, such as en,fr. All, if not given; English is always understood.",
+)
+@click.option(
+    "--number-type",
+    type=click.Choice([*get_args(NumberType), "whatsapp"]),
+    default="long_code",
+    show_default=True,
+    help="Without --config: the kind of number. The built-in keywords are the same for all.",
+)
 @click.option("--json-lines", is_flag=True, help='Read {"text", "language"?, "to_type"?} a line instead of a text.')
+@click.pass_context
 def command(
-    config: Path | None, to: str | None, state: ConsentState, languages: str, number_type: NumberType, json_lines: bool
+    ctx: click.Context,
+    config: Path | None,
+    to: str | None,
+    state: ConsentState,
+    languages: str | None,
+    number_type: str,
+    json_lines: bool,
 ) -> None:
-    """Read texts from standard input, one a line; write one JSON object a line."""
-    if (config is None) != (to is None):
-        raise click.UsageError("Give --config and --to together, or neither.")
-    explain = _configured(config, to, state) if config and to else _built_in(tuple(languages.split(",")))
+    """Read texts from standard input, one a line; write one JSON object a line.
+
+    `layer` and `rule` say how a text was understood, `start` and `end` where in it (in characters), `folded` what was
+    compared with the keywords. A line's "language" replaces the number's languages; "to_type" is a --number-type.
+    """
+    _refuse_in_vain(ctx, configured=config is not None)
+    if config and to:
+        explain = _configured(config, to, state)
+    elif config:
+        raise click.UsageError("Add --to NUMBER: which of the numbers in --config the texts are sent to.")
+    else:
+        explain = _built_in(tuple(languages.split(",")) if languages else LANGUAGES)
     for number, line in enumerate(sys.stdin.buffer, 1):
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         language = None
         if json_lines:
             text, language = _read(text, number)
         sys.stdout.buffer.write(orjson.dumps({"text": text} | explain(text, language)) + b"\n")
+
+
+def _refuse_in_vain(ctx: click.Context, *, configured: bool) -> None:
+    """An option that would change nothing is a mistake that should be seen."""
+    for name, option in (_ONLY_WITHOUT if configured else _ONLY_WITH_CONFIG).items():
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            other = "Remove it: the number's program decides." if configured else "Add --config FILE, or remove it."
+            raise click.UsageError(f"{option} means nothing {'with' if configured else 'without'} --config. {other}")
 
 
 def _configured(config: Path, to: str, state: ConsentState) -> Explain:
@@ -62,36 +97,48 @@ def _configured(config: Path, to: str, state: ConsentState) -> Explain:
         match = routing.match(route, Inbound("", "", recipient, text))
         row = routing.rows(route, match, None, person=True)[STATES.index(state)]
         decision = orjson.loads(row.decision)
-        return {name: decision[name] for name in _NAMES}
+        return {name: decision[name] for name in _NAMES} | _place(routing.explain(route, text))
 
     return explain
 
 
 def _built_in(languages: tuple[str, ...]) -> Explain:
-    """What the built-in keywords make of texts; a line's own language and English go before the number's."""
+    """What the built-in keywords make of texts: those of a line's own language and English, or else the number's."""
 
     @lru_cache(maxsize=128)
     def book(languages: tuple[str, ...]) -> RuleBook:
         try:
             return RuleBook.default(languages)
         except KeyError as error:
-            raise click.BadParameter(str(error.args[0]), param_hint="--languages") from None
+            raise click.BadParameter(f"{error.args[0]}.", param_hint="languages") from None
 
     def explain(text: str, language: str | None) -> dict[str, object]:
-        spoken = tuple(dict.fromkeys((language, "en"))) if language else languages
-        match = book(spoken).find(DEFAULT_PROGRAM, text)
+        spoken = tuple(dict.fromkeys((language, "en"))) if language and has_keywords(language) else languages
+        explained = book(spoken).explain(DEFAULT_PROGRAM, text)
+        match = explained.match if explained else NO_MATCH
         rule = match.rule
         return {
-            "intent": intended(match, None),
+            "intent": match.intent,
             "keyword": rule.keyword if rule else None,
             "argument": match.argument,
             "program": None,
             "language": rule.language if rule else None,
-            "rule": rule.name if rule else None,
+            "rule": match.name,
             "reply": None,
-        }
+        } | _place(explained)
 
     return explain
+
+
+def _place(explained: Explanation | None) -> dict[str, object]:
+    if explained is None:
+        return dict.fromkeys(("layer", "start", "end", "folded"))
+    return {
+        "layer": explained.match.layer,
+        "start": explained.start,
+        "end": explained.end,
+        "folded": explained.folded,
+    }
 
 
 def _read(line: str, number: int) -> tuple[str, str | None]:

@@ -1,16 +1,17 @@
 """What no table of the configuration file can tell alone: whether the tables fit together."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from router._core import fold
 from router.config.settings import Destination, Keyword, Number, Program, Replies
 from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted, suggestion
-from router.language import LANGUAGES
-from router.language import keywords as language_keywords
+from router.language import LANGUAGES, has_keywords
 from router.network import is_public
-from router.rules import CustomKeyword, KeywordSet, conflicts
+from router.rules import KeywordSet, conflicts
+from router.rules import doubts as keyword_doubts
 
 #: Texts of a neighbour service carry this in place of an account's name.
 _RESERVED_ACCOUNT = "api"
@@ -83,7 +84,7 @@ def languages(program: Program, at: Loc, replies: Collection[str]) -> Iterator[C
     """Every language is known, stands once, and is one that texts are given for."""
     for position, language in enumerate(program.languages):
         place = (*at, "languages", position)
-        if not _has_keywords(language):
+        if not has_keywords(language):
             yield Complaint(place, "is not a language with keywords.", f"Write one of: {', '.join(LANGUAGES)}.")
         if language in program.languages[:position]:
             yield Complaint(place, "stands twice.", "Remove it here.")
@@ -97,12 +98,19 @@ def replies(program: Program, at: Loc, written: Mapping[str, Replies | None]) ->
     if first in written and written[first] is None:
         return
     texts = program.reply_texts.get(first, {})
-    for kind in ("opt_in", "opt_out", "help", *(["prompt"] if program.opt_in == "double" else [])):
+    for kind in ("opt_in", "opt_out", "help", *_also_needed(program)):
         if kind not in texts:
             place = (*at, "replies", first, kind)
             meaning = Replies.model_fields[kind].description or ""
             remedy = f'Write {kind} = "…" below [{dotted(place[:-1])}]: {meaning[:1].lower()}{meaning[1:]}'
             yield Complaint(place, "is missing.", remedy)
+
+
+def _also_needed(program: Program) -> Iterator[str]:
+    if program.opt_in == "double":
+        yield "prompt"
+    if program.doubtful == "ask":
+        yield "doubtful"
 
 
 def keywords(program: Program, at: Loc, found: Sequence[tuple[Loc, Keyword]]) -> Iterator[Complaint]:
@@ -120,25 +128,27 @@ def keywords(program: Program, at: Loc, found: Sequence[tuple[Loc, Keyword]]) ->
             yield Complaint((*loc, "replies"), f"is never sent for the intent {keyword.intent}.", remedy)
         for language in keyword.replies:
             yield from _known_language(language, program, (*loc, "replies", language))
-    custom = tuple(
-        CustomKeyword(word, keyword.intent, keyword.replies) for _, keyword in found for word in keyword.words
-    )
-    known = tuple(filter(_has_keywords, program.languages))
-    for conflict in conflicts(KeywordSet(program.id, known, custom)):
+    for conflict in conflicts(_known(program)):
         yield Complaint(places[fold(conflict.keyword)], conflict.message, conflict.remedy)
+
+
+def doubts(program: Program, at: Loc, found: Sequence[tuple[Loc, Keyword]]) -> Iterator[Complaint]:
+    """What works, and may not be what was meant."""
+    places = {word: (*loc, "words", position) for loc, keyword in found for position, word in enumerate(keyword.words)}
+    for doubt in keyword_doubts(_known(program)):
+        place = places[doubt.keyword] if doubt.keyword else (*at, "languages")
+        yield Complaint(place, doubt.message, doubt.remedy)
+
+
+def _known(program: Program) -> KeywordSet:
+    """What the program listens to, less the languages that do not exist."""
+    return replace(program.keyword_set, languages=tuple(filter(has_keywords, program.languages)))
 
 
 def _known_language(language: str, program: Program, at: Loc) -> Iterator[Complaint]:
     if language not in program.languages:
         remedy = "Add it to the program's languages, or remove these texts."
         yield Complaint(at, "is not a language of the program.", remedy)
-
-
-def _has_keywords(language: str) -> bool:
-    try:
-        return bool(language_keywords(language))
-    except KeyError:
-        return False
 
 
 def _reference(kind: str, name: object, known: Collection[str], at: Loc) -> Iterator[Complaint]:

@@ -43,10 +43,16 @@ def load(path: Path) -> Settings:
     reader = _Reader(path)
     settings = reader.settings(document)
     if settings is None or reader.found:
-        lines = TomlLines(source)
-        problems = [Problem(lines.line(c.loc), dotted(c.loc), c.message, c.remedy) for c in reader.found]
-        raise ConfigurationError(str(path), sorted(problems, key=lambda problem: (problem.line, problem.key)))
+        raise ConfigurationError(str(path), _problems(source, reader.found))
+    if reader.doubts:
+        return settings.model_copy(update={"warnings": tuple(_problems(source, reader.doubts))})
     return settings
+
+
+def _problems(source: str, found: Iterable[Complaint]) -> list[Problem]:
+    lines = TomlLines(source)
+    problems = [Problem(lines.line(c.loc), dotted(c.loc), c.message, c.remedy) for c in found]
+    return sorted(problems, key=lambda problem: (problem.line, problem.key))
 
 
 def _parse(path: Path) -> tuple[str, dict[str, Any]]:
@@ -86,6 +92,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self.found: list[Complaint] = []
+        self.doubts: list[Complaint] = []
         self._path = path
         self._context = {"folder": path.parent}
 
@@ -120,7 +127,9 @@ class _Reader:
         tables = {"server": server, "store": store, "api": api, "limits": limits, "worker": worker}
         named = {"accounts": accounts, "programs": programs, "destinations": destinations}
         listed_numbers = tuple(number for _, _, number in numbers)
-        return Settings.model_validate({"path": self._path, **tables, **named, "numbers": listed_numbers})
+        return Settings.model_validate(
+            {"path": self._path, "warnings": (), **tables, **named, "numbers": listed_numbers}
+        )
 
     def _account(self, name: str, written: dict[str, Any], at: Loc, server: Server, store: Store) -> Account | None:
         adapter = self._adapter(registry.carrier, written.get("carrier"), (*at, "carrier"))
@@ -167,6 +176,7 @@ class _Reader:
             self.found += checks.languages(program, at, replies)
             self.found += checks.replies(program, at, replies)
             self.found += checks.keywords(program, at, keywords)
+            self.doubts += checks.doubts(program, at, keywords)
         return program
 
     def _options(self, model: type[Options], written: dict[str, Any], at: Loc, table: type[Table]) -> Options | None:

@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError
 
 from router._core import classify_address, fold
 from router.consent import OptInMode, ReplyKind
+from router.errors import Problem
 from router.ports import Options, Secret
+from router.rules import CustomKeyword, Doubtful, KeywordSet, Layer
 from router.types import NumberType
 
 _SHORTEST_TOKEN = 16
@@ -63,6 +65,12 @@ def _token(secret: Secret) -> Secret:
         )
         raise _error("secret_short", "the token is too short to be safe.", remedy)
     return secret
+
+
+def _layer(written: Layer) -> Layer:
+    if written == "keyword":
+        raise _error("layer_needed", "cannot be turned off.", "Remove it: a keyword that stands alone always counts.")
+    return written
 
 
 def _number(written: str) -> str:
@@ -208,6 +216,7 @@ class Replies(Table):
     opt_out: Text | None = Field(None, description="The one confirmation of an opt-out.")
     help: Text | None = Field(None, description="Answer to HELP.")
     none: Text | None = Field(None, description="Answer to what matched nothing; silence if not set.")
+    doubtful: Text | None = Field(None, description='Question to who may have opted out, for doubtful = "ask".')
 
 
 class Keyword(Table):
@@ -217,6 +226,7 @@ class Keyword(Table):
         min_length=1, examples=[["COUPONS", "COUPON"]], description="The keyword and its other spellings."
     )
     intent: Literal["custom", "opt_in", "opt_out", "help", "confirm"] = Field("custom", description="What it means.")
+    anywhere: bool = Field(False, description="Whether it counts between other words too, wherever it stands.")
     replies: Mapping[str, Text] = Field({}, description="Answer by language, for the intent `custom`.")
 
 
@@ -233,14 +243,30 @@ class Program(Table):
     )
     opt_in: OptInMode = Field("single", description="Whether START subscribes, or asks for a YES first.")
     confirm_within_days: int = Field(30, ge=1, le=365, description="How long that YES may take.")
+    doubtful: Doubtful = Field(
+        "opt_out", description="What may be an opt-out: is one, is asked about once a day, or left alone."
+    )
+    layers_off: Annotated[tuple[Annotated[Layer, AfterValidator(_layer)], ...], AsTuple] = Field(
+        (), description="Ways of understanding that are not used; see the README."
+    )
     replies: Mapping[str, Replies] = Field({}, description="Texts by language; see below.")
     keywords: tuple[Keyword, ...] = Field((), description="Keywords of its own; see below.")
     destinations: Mapping[str, Options] = Field({}, description="Where its events go; see below.")
 
     @property
+    def keyword_set(self) -> KeywordSet:
+        """What the program listens to."""
+        custom = [
+            CustomKeyword(word, keyword.intent, keyword.replies, keyword.anywhere)
+            for keyword in self.keywords
+            for word in keyword.words
+        ]
+        return KeywordSet(self.id, self.languages, tuple(custom), frozenset(self.layers_off), self.doubtful)
+
+    @property
     def reply_texts(self) -> dict[str, dict[ReplyKind, str]]:
         """language → kind of reply → text, of those that are set."""
-        kinds: tuple[ReplyKind, ...] = ("opt_in", "prompt", "opt_out", "help", "none")
+        kinds: tuple[ReplyKind, ...] = ("opt_in", "prompt", "opt_out", "help", "none", "doubtful")
         return {
             language: {kind: text for kind in kinds if (text := getattr(replies, kind)) is not None}
             for language, replies in self.replies.items()
@@ -260,11 +286,15 @@ class Destination(Table):
 
 
 class Settings(Table):
-    """The whole file at `path`. Accounts, programs and destinations by their names."""
+    """The whole file at `path`. Accounts, programs and destinations by their names.
 
-    filled: ClassVar[frozenset[str]] = frozenset({"path"})
+    `warnings` are about what can be used as it stands, and may not be what was meant.
+    """
+
+    filled: ClassVar[frozenset[str]] = frozenset({"path", "warnings"})
 
     path: Path
+    warnings: tuple[Problem, ...]
     server: Server
     store: Store
     api: Api

@@ -11,6 +11,15 @@ Confidence = Literal["high", "medium", "low"]
 
 
 @dataclass(frozen=True, slots=True)
+class Trap:
+    """A word with another meaning in a language than the one that it is reserved for in another."""
+
+    text: str
+    language: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keyword:
     """A word or phrase that means an intent in a language, and how sure its source makes us of that."""
 
@@ -30,6 +39,8 @@ _KEYWORDS = [
     for language, intent, text, confidence, _source in _rows("keywords.tsv")
 ]
 _COURTESY = [(language, word) for language, word in _rows("courtesy.tsv")]
+#: Ordinary words of a language that are keywords of another.
+TRAPS = [Trap(text, language, meaning) for text, language, meaning in _rows("traps.tsv")]
 _REAL_WORDS = [(language, word) for language, word in _rows("real_words.tsv")]
 
 #: The tags of all languages that have keywords, English first. `keywords` accepts less and more exact tags too.
@@ -44,6 +55,11 @@ def keywords(language: str) -> Sequence[Keyword]:
     """
     listed = _listed(language)
     return tuple(Keyword(k.text, k.intent, language, k.confidence) for k in _KEYWORDS if k.language in listed)
+
+
+def has_keywords(language: str) -> bool:
+    """Whether `keywords` knows the language."""
+    return bool(_tags_of(language))
 
 
 def courtesy(language: str) -> Sequence[str]:
@@ -66,9 +82,13 @@ def real_words(languages: tuple[str, ...]) -> frozenset[str]:
 
 
 def _listed(language: str) -> list[str]:
-    spoken = language.partition("-")[0]
-    listed = [name for name in (language, spoken) if name in LANGUAGES]
-    listed = listed or [name for name in LANGUAGES if name.startswith(f"{spoken}-")]
+    listed = _tags_of(language)
     if not listed:
         raise KeyError(f"there are no keywords for the language {language!r}; write one of {', '.join(LANGUAGES)}")
     return listed
+
+
+def _tags_of(language: str) -> list[str]:
+    spoken = language.partition("-")[0]
+    listed = [name for name in (language, spoken) if name in LANGUAGES]
+    return listed or [name for name in LANGUAGES if name.startswith(f"{spoken}-")]

@@ -126,7 +126,8 @@ class Commits:
             0 if text.late_at is None else _microseconds(text.late_at),
         ]
         for row in text.rows:
-            arguments += (row.before, row.after, int(row.renews), row.expires_in, row.decision, row.otherwise)
+            arguments += (row.before, row.after, int(row.renews), row.expires_in)
+            arguments += (row.asks_again_in, row.decision, row.otherwise)
         return arguments
 
 

@@ -21,7 +21,9 @@ class Keys:
         return crc32(sender.encode("utf-8", "surrogatepass")) % self.shards
 
     def person(self, sender: str) -> str:
-        """Hash: `consent:PROGRAM`, `consent:@ACCOUNT` (states), `alias:DESTINATION`, `replies` (loop guard)."""
+        """Hash: `consent:PROGRAM`, `consent:@ACCOUNT` (states), `asked:PROGRAM` (when a doubtful text was asked about),
+        `alias:DESTINATION`, `replies` (loop guard).
+        """
         return f"{self._tags[self.shard_of(sender)]}person:{sender}"
 
     def outbox(self, shard: int) -> str:

@@ -10,7 +10,7 @@
 --   9 how many of those are kept  10 replies allowed an hour
 --  11 when a late text was written, in µs; 0 for one that comes in its turn
 --  12 the rows: four times state, next state, 1 if that is written even when it is the same, seconds until it expires
---     or 0, decision, what is decided if that may not be or ''
+--     or 0, seconds in which its reply, a question, is put once or 0, decision, what is decided if that may not be or ''
 -- Returns for each text {1 first time | 0 repeat, the decision taken the first time}.
 --
 -- What marks the text as seen is written last: were the script cut short, the carrier's retry would still be taken.
@@ -98,6 +98,21 @@ local function within_reply_limit(person, kept, limit)
   return true
 end
 
+-- A question that the person has not answered is not put again and again.
+local function may_ask(person, text, row)
+  local field = string.gsub(text.consent, '^consent', 'asked')
+  local asked = tonumber(redis.call('HGET', person, field) or '')
+  if asked and now - asked < row.asks_again_in * 1e6 then
+    return false
+  end
+  redis.call('HSET', person, field, string.format('%.0f', now))
+  return true
+end
+
+local function may_reply(person, text, row, replies)
+  return (row.asks_again_in == 0 or may_ask(person, text, row)) and within_reply_limit(person, replies, text.reply_limit)
+end
+
 local function record(shard, text, decision, known)
   if text.destinations ~= '' then
     redis.call('XADD', shard .. 'outbox', '*', 'to', text.destinations, 'known', known, 'message', text.message,
@@ -156,7 +171,7 @@ local function commit(person, text, rows)
   if text.late > 0 and row.otherwise ~= '' and text.late < current.since then
     decision = row.otherwise -- what the person has said since holds
   else
-    if text.late == 0 and row.otherwise ~= '' and not within_reply_limit(person, kept[last + 1], text.reply_limit) then
+    if text.late == 0 and row.otherwise ~= '' and not may_reply(person, text, row, kept[last + 1]) then
       decision = row.otherwise
     end
     apply(person, text, row, current, last)
@@ -175,10 +190,10 @@ for i, person in ipairs(KEYS) do
     undelivered_kept = ARGV[at + 9], reply_limit = tonumber(ARGV[at + 10]), late = tonumber(ARGV[at + 11]),
   }
   local rows = {}
-  for r = at + 12, at + width, 6 do
+  for r = at + 12, at + width, 7 do
     rows[ARGV[r]] = {
-      after = ARGV[r + 1], renews = ARGV[r + 2], expires_in = tonumber(ARGV[r + 3]), decision = ARGV[r + 4],
-      otherwise = ARGV[r + 5],
+      after = ARGV[r + 1], renews = ARGV[r + 2], expires_in = tonumber(ARGV[r + 3]),
+      asks_again_in = tonumber(ARGV[r + 4]), decision = ARGV[r + 5], otherwise = ARGV[r + 6],
     }
   end
   results[i] = commit(person, text, rows)
