@@ -59,6 +59,8 @@ cdef enum:
     MOST_COURTESY = 8
     # Of characters. No keyword is longer, and a bound keeps the work of building small.
     LONGEST_KEYWORD = 500
+    # Of characters, for phrases. The longest message of any channel has 4,096, and a bound keeps the work of one small.
+    LONGEST_READ = 32_768
 
 cdef struct Table:  # what a number listens to: keywords of its own, and those that it shares with others
     int32_t own
@@ -93,6 +95,14 @@ cdef inline uint32_t _skip(Cursor* cursor, uint32_t behaviours) noexcept nogil:
         entry = _read(cursor)
     cursor[0] = before
     return entry >> 24
+
+
+cdef inline void _skip_word(Cursor* cursor) noexcept nogil:
+    """Moves to the next space or picture."""
+    cdef Cursor before = cursor[0]
+    while not _read(cursor) >> 24 & (SPACE | EMOJI | END):
+        before = cursor[0]
+    cursor[0] = before
 
 
 @cython.final
@@ -345,6 +355,7 @@ cdef class KeywordMatcher:
             sections |= (1 << GUARD) - 1
         if table.layers >> NOT_A_PERSON & 1:
             sections |= 1 << MACHINE
+        cursor.length = min(cursor.length, LONGEST_READ)
         _begin(&reading, tokens)
         self._phrases.read_tokens(cursor, &reading)
         found = not reading.failed and self._phrases.find(&reading, group.slots, group.languages, sections, &best)
@@ -386,7 +397,7 @@ cdef class KeywordMatcher:
                     if self._whole(cursor, &shared, &hit, &unused):
                         return GARBLED, hit.rule, 0, len(text), -1
             _open(text, &cursor)
-        if not _gather(cursor, &letters):
+        if not self._leave_out_courtesy(&cursor, &shared) or not _gather(cursor, &letters):
             return None
         start, end = letters.start, letters.end
         if table.layers >> SPELLED_OUT & 1 and _is_spelled_out(&letters):
@@ -404,6 +415,29 @@ cdef class KeywordMatcher:
             if hit.rule != NO_RULE:
                 return MISSPELLING, hit.rule, start, end, -1
         return None
+
+    cdef bint _leave_out_courtesy(self, Cursor* cursor, const Table* table) noexcept nogil:
+        """Narrows the cursor to what is left of the text without courtesy words at its ends; False if nothing is."""
+        cdef Found found
+        cdef Cursor word
+        cdef Py_ssize_t end
+        while True:
+            if _skip(cursor, SPACE | PUNCT | EMOJI) == END:
+                return False
+            self._find(cursor[0], table, PUNCT | EMOJI, &found)
+            if found.courtesy is NULL:
+                break
+            cursor[0] = found.after_courtesy
+        word = cursor[0]
+        while True:
+            _skip_word(&word)
+            end = word.next
+            if _skip(&word, SPACE | PUNCT | EMOJI) == END:
+                return True
+            found.after_keyword = word
+            if self._courtesy_behind(&found, table, PUNCT | EMOJI) > 0:
+                cursor.length = end
+                return True
 
     cdef int32_t _rule_of(self, const Letters* letters, int count, const Table* table) noexcept nogil:
         """The rule of the keyword that the first letters make, or NO_RULE."""
@@ -426,8 +460,8 @@ cdef class KeywordMatcher:
             if found.with_argument is not NULL and found.with_argument.flags & ANYWHERE:
                 hit.rule, hit.start, hit.end = found.with_argument.rule, start, found.after_argument.next
                 return True
-            if _skip(&cursor, WORD) == EMOJI:
-                _read(&cursor)
+            _read(&cursor)
+            _skip_word(&cursor)
         return False
 
 

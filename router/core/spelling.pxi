@@ -7,6 +7,7 @@ cdef enum:
     WILDCARD = 0xFFFFFFFF  # a letter that was lost on the way
     SHORTEST_DRAWN_OUT = 3  # of letters that a keyword has, to be recognised as YESSS
     SHORTEST_MISSPELLED = 4
+    SHORTEST_SPLIT = 4
     SHORTEST_LENIENT = 7  # from here on, any one letter may be wrong
     SHORTEST_TWICE_WRONG = 10  # from here on, any two
 
@@ -125,14 +126,14 @@ cdef bint _is_spelled_out(const Letters* letters) noexcept nogil:
     """Whether the letters stand one by one, as in S T O P, or a word was split, as in UN SUBSCRIBE."""
     if letters.longest == 1:
         return letters.count >= 3
-    return letters.words == 2 and letters.count >= 6
+    return letters.words == 2 and letters.count >= SHORTEST_SPLIT
 
 
 cdef bint _may_be_disguised(const Shape* shape) noexcept nogil:
     """Whether a text of ASCII may be one of the things below."""
     if shape.words == 1:
         return shape.letters >= SHORTEST_DRAWN_OUT
-    if shape.longest == 1 or shape.lost_letter:
+    if shape.letters <= 2 * shape.words + 2 or shape.lost_letter:  # single letters, and perhaps a courtesy word
         return True
     return shape.words == 2 or shape.longest * shape.words == shape.letters
 
@@ -166,6 +167,17 @@ cdef bint _may_stand_for(uint32_t written, uint32_t meant, int length) noexcept 
     return _near_keys[written] >> (meant - c"a") & 1
 
 
+cdef bint _is_extra(const uint32_t* t, int i, int n) noexcept nogil:
+    """Whether a letter came in beside another one: doubled, or its key struck together with that one's."""
+    if i and (t[i] == t[i - 1] or _are_near(t[i], t[i - 1])):
+        return True
+    return i + 1 < n and (t[i] == t[i + 1] or _are_near(t[i], t[i + 1]))
+
+
+cdef inline bint _are_near(uint32_t one, uint32_t other) noexcept nogil:
+    return one < 128 and c"a" <= other <= c"z" and _near_keys[one] >> (other - c"a") & 1
+
+
 cdef int _mistakes(const uint32_t* t, int n, const uint32_t* w, int m, int allowed) noexcept nogil:
     """How many mistakes make a word of the letters `w` into `t`; more than `allowed` if it takes more."""
     cdef int i = 0, found
@@ -183,7 +195,7 @@ cdef int _mistakes(const uint32_t* t, int n, const uint32_t* w, int m, int allow
         found = _mistakes(t + i + 1, n - i - 1, w + i + 1, m - i - 1, allowed - 1)
         if found < allowed:
             return found + 1
-    if i < n and (m >= SHORTEST_LENIENT or i and t[i] == t[i - 1] or i + 1 < n and t[i] == t[i + 1]):  # one too many
+    if i < n and (m >= SHORTEST_LENIENT or _is_extra(t, i, n)):  # one too many
         found = _mistakes(t + i + 1, n - i - 1, w + i, m - i, allowed - 1)
         if found < allowed:
             return found + 1

@@ -110,7 +110,7 @@ def keep(folder: Path) -> None:
 @cache
 def source_digest(name: str) -> str:
     """Tells what the automaton of a file is made from apart from anything else."""
-    sources = [FOLDER / f"{name}.toml", *(FOLDER.parent / source for source in _SOURCES)]
+    sources = [FOLDER / f"{name}.toml", *(Path(__file__).with_name(source) for source in _SOURCES)]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
 
 
