@@ -117,7 +117,8 @@ class CustomKeyword:
 class KeywordSet:
     """Everything that a program listens to, and how closely.
 
-    `layers_off`: ways of understanding that are not used. `doubtful`: what a text is that may be an opt-out.
+    `layers_off`: ways of understanding that are not used; `keyword` always is. `doubtful`: what a text is that may be
+    an opt-out.
     """
 
     program: str
@@ -312,8 +313,8 @@ def _courtesy(languages: tuple[str, ...]) -> frozenset[str]:
 
 
 def _layers(off: frozenset[Layer]) -> int:
-    """The bits of the layers that are on."""
-    return sum(1 << number for number, layer in enumerate(LAYERS) if layer not in off)
+    """The bits of the layers that are on. A keyword that stands alone always counts."""
+    return sum(1 << number for number, layer in enumerate(LAYERS) if layer == "keyword" or layer not in off)
 
 
 def _with_english(languages: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The commands that need no server, as an operator runs them: exit code, output, errors."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ def test_match_without_a_configuration_knows_the_words_of_every_language() -> No
     found = lines(keyroute("match", stdin="Stop please!!\narrêt\nДА\nhelp\nwhere is my parcel\n\n"))
 
     assert [line["intent"] for line in found] == ["opt_out", "opt_out", "confirm", "help", "none", "none"]
-    assert list(found[0]) == ["text", "intent", "keyword", "argument", "program", "language", "rule", "reply"]
+    assert list(found[0]) == [
+        *("text", "intent", "keyword", "argument", "program", "language", "rule", "reply"),
+        *("layer", "start", "end", "folded"),
+    ]
     assert found[1]["rule"] == "keyword:fr/ARRÊT"
 
 
@@ -40,6 +44,22 @@ def test_match_hears_only_the_languages_it_is_told() -> None:
     (found,) = lines(keyroute("match", "--languages", "en", stdin="arrêt\n"))
 
     assert found["intent"] == "none"
+
+
+def test_match_says_where_and_how_it_found_a_meaning() -> None:
+    found = lines(keyroute("match", "--languages", "en", stdin="Hi! Take me OFF your list\nSTPO\nhello\n"))
+
+    assert [(line["layer"], line["rule"], line["start"], line["end"], line["folded"]) for line in found] == [
+        ("phrase", "phrase:en/off-list", 4, 25, "take me off your list"),
+        ("misspelling", "keyword:en/STOP (misspelling)", 0, 4, "stpo"),
+        (None, None, None, None, None),
+    ]
+
+
+def test_match_reads_a_line_of_an_unknown_language_in_all_languages() -> None:
+    (found,) = lines(keyroute("match", "--json-lines", stdin='{"text": "arrêt", "language": "tlh"}\n'))
+
+    assert found["intent"] == "opt_out"
 
 
 def test_match_reads_json_lines_with_a_language_each() -> None:
@@ -72,7 +92,14 @@ def test_match_with_a_configuration_replies_as_the_server_would(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--to", "20202"], "--config and --to together"),
+        (["--to", "20202"], "--to means nothing without --config. Add --config FILE, or remove it."),
+        (["--state", "pending"], "--state means nothing without --config."),
+        (["--config", "keyroute.toml"], "Add --to NUMBER"),
+        (
+            ["--config", "keyroute.toml", "--to", "20202", "--languages", "en"],
+            "--languages means nothing with --config.",
+        ),
+        (["--number-type", "fax"], "fax"),
         (["--languages", "xx"], "there are no keywords for the language 'xx'"),
         (["--state", "maybe"], "maybe"),
     ],
@@ -122,6 +149,17 @@ def test_check_accepts_a_good_file_and_lists_every_mistake_of_a_bad_one(tmp_path
     assert "line" in bad.stderr
     assert "server.port" in bad.stderr
     assert "limits2" in bad.stderr
+
+
+def test_check_warns_of_words_with_two_meanings(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    config.write_text(config.read_text().replace('languages = ["en", "fr"]', 'languages = ["en", "fr", "es"]'))
+    ran = keyroute("check", config)
+
+    assert ran.returncode == 0
+    assert re.search(
+        r"(?m)^warning: line \d+: programs.deals.languages: SI means confirm in es, and in fr “if”. ", ran.stderr
+    )
 
 
 def test_lookup_of_a_stranger_and_of_what_is_no_number(tmp_path: Path) -> None:

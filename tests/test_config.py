@@ -422,6 +422,16 @@ CASES = [
         program='opt_in = "double"',
         replies=PARTS["replies"].lstrip().replace("en]", "en] # HERE"),
     ),
+    case(
+        "question about doubtful texts missing",
+        "programs.deals.replies.en.doubtful",
+        'doubtful = "…"',
+        program='doubtful = "ask"',
+        replies=PARTS["replies"].lstrip().replace("en]", "en] # HERE"),
+    ),
+    case("doubts unheard of", "programs.deals.doubtful", '"ask" or "leave"', program='doubtful = "guess"'),
+    case("layer unheard of", "programs.deals.layers_off[0]", '"misspelling"', program='layers_off = ["typos"]'),
+    case("layer that has to be on", "programs.deals.layers_off[0]", "Remove it", program='layers_off = ["keyword"]'),
     case("blank reply", "programs.deals.replies.en.help", "remove the key", replies='help = " "'),
     case("endless reply", "programs.deals.replies.en.help", "at most 1600", replies=f'help = "{"a" * 1601}"'),
     case("replies in another language", "programs.deals.replies.de", "languages", more="[programs.deals.replies.de]"),
@@ -465,6 +475,38 @@ def test_a_mistake_is_named_with_its_line_its_key_and_a_remedy(read: Read, mista
     assert mistake.remedy in problem.remedy
     assert problem.message
     assert problem.remedy
+
+
+def test_words_with_two_meanings_are_warned_of_with_their_line(read: Read) -> None:
+    source = document(program='languages = ["en", "fr", "es"]', keywords='words = ["COUPONS", "LOPETA"]')
+    lines = source.splitlines()
+    warnings = read(source).warnings
+    languages = 1 + next(number for number, line in enumerate(lines) if line.startswith("languages"))
+    words = 1 + next(number for number, line in enumerate(lines) if line.startswith("words"))
+
+    assert [(w.line, w.key) for w in warnings if "SI means confirm in es" in w.message] == [
+        (languages, "programs.deals.languages")
+    ]
+    assert [str(w) for w in warnings if w.line == words] == [
+        f"line {words}: programs.deals.keywords[0].words[1]: is how people opt out in fi. "
+        "Choose another word if people of that language text this number."
+    ]
+    assert read(document()).warnings == ()
+
+
+def test_a_program_chooses_layers_and_what_a_doubtful_text_is(read: Read) -> None:
+    program = read(
+        document(
+            program='doubtful = "ask"\nlayers_off = ["misspelling", "phrase"]',
+            replies='doubtful = "Reply STOP to stop."',
+            keywords="anywhere = true",
+        )
+    ).programs["deals"]
+
+    assert program.keyword_set.doubtful == "ask"
+    assert program.keyword_set.layers_off == {"misspelling", "phrase"}
+    assert [keyword.anywhere for keyword in program.keyword_set.custom] == [True]
+    assert program.reply_texts["en"]["doubtful"] == "Reply STOP to stop."
 
 
 @pytest.mark.parametrize(("key", "source", "remedy"), NOT_OF_A_LINE)

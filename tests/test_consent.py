@@ -152,3 +152,16 @@ def test_a_late_text_answers_nobody_and_only_an_opt_out_overrules_what_was_said_
             assert row.otherwise == b""
         else:
             assert Decision(**orjson.loads(row.otherwise)) == replace(found, after=found.before)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_doubtful_text_changes_nothing_and_is_asked_about_unless_the_person_has_opted_out(
+    state: ConsentState,
+) -> None:
+    policy = replace(POLICY, replies={"en": {**POLICY.replies["en"], "doubtful": "stop?"}})
+    doubtful = replace(match("opt_out"), intent="none", asks=True)
+    row = decide(policy, doubtful, None, person=True)[STATES.index(state)]
+    found = Decision(**orjson.loads(row.decision))
+
+    assert (found.intent, found.before, found.after) == ("none", state, state)
+    assert (found.reply, row.asks_again_in) == ((None, 0) if state == "unsubscribed" else ("stop?", 86_400))

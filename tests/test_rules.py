@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from router._core import fold
 from router.language import LANGUAGES, Keyword, courtesy, keywords
-from router.rules import DEFAULT_PROGRAM, CustomKeyword, KeywordSet, Match, RuleBook, conflicts
+from router.rules import (
+    DEFAULT_PROGRAM,
+    CustomKeyword,
+    Doubtful,
+    KeywordSet,
+    Layer,
+    Match,
+    RuleBook,
+    conflicts,
+    doubts,
+)
 
 BOOK = RuleBook(
     [
@@ -116,7 +126,84 @@ def test_a_word_of_two_languages_has_the_first_of_its_intents_and_then_the_first
         assert PRIORITY.index(together.intent) <= PRIORITY.index(alone.intent)
 
 
-CASES = st.sampled_from([str.upper, str.lower, str.title, str.casefold, str])
+@pytest.mark.parametrize(
+    ("text", "layer", "found", "span"),
+    [
+        ("STOP", "keyword", "keyword:en/STOP", "STOP"),
+        ("Stop please!!", "courtesy", "keyword:en/STOP", "Stop"),
+        ("any COUPONS left?", "inside", "custom:shop/COUPONS", "COUPONS"),
+        ("order 12345", "first_word", "custom:shop/ORDER", "order"),
+        ("please take me off your list, thanks", "phrase", "phrase:en/off-list", "take me off your list"),
+        ("Loved “see you”", "not_a_person", "not-a-person:common/reaction", "Loved"),
+        ("ЅТОР", "lookalike", "keyword:en/STOP (lookalike)", "ЅТОР"),
+        ("S.T.O.P.", "spelled_out", "keyword:en/STOP (spelled_out)", "S.T.O.P"),
+        ("please s t o p", "spelled_out", "keyword:en/STOP (spelled_out)", "s t o p"),
+        ("st op", "spelled_out", "keyword:en/STOP (spelled_out)", "st op"),
+        ("STOPSTOP", "repeated", "keyword:en/STOP (repeated)", "STOPSTOP"),
+        ("STPO", "misspelling", "keyword:en/STOP (misspelling)", "STPO"),
+        ("stoip", "misspelling", "keyword:en/STOP (misspelling)", "stoip"),
+        ("stoo, please", "misspelling", "keyword:en/STOP (misspelling)", "stoo"),
+        ("ARR?T", "misspelling", "keyword:fr/ARRÊT (misspelling)", "ARR?T"),
+        ("ARRÃŠT", "garbled", "keyword:fr/ARRÊT (garbled)", "ARRÃŠT"),
+    ],
+)
+def test_each_layer_finds_its_texts_and_can_be_turned_off(text: str, layer: Layer, found: str, span: str) -> None:
+    custom = (CustomKeyword("COUPONS", anywhere=True), CustomKeyword("ORDER"))
+    every = RuleBook([KeywordSet("shop", ("en", "fr"), custom)])
+    without = RuleBook([KeywordSet("shop", ("en", "fr"), custom, layers_off=frozenset({layer}))])
+    explained = every.explain("shop", text)
+
+    assert explained
+    assert (explained.match.layer, explained.match.name) == (layer, found)
+    assert text[explained.start : explained.end] == span
+    assert explained.folded == fold(span)
+    assert (without.find("shop", text).layer == layer) == (layer == "keyword")
+
+
+@pytest.mark.parametrize("text", ["wrong number", "STPO"])
+def test_a_program_says_what_a_doubtful_text_is(text: str) -> None:
+    doubts: list[Doubtful] = ["opt_out", "ask", "leave"]
+    book = RuleBook([KeywordSet(doubtful, ("en",), doubtful=doubtful) for doubtful in doubts])
+    found = [book.find(doubtful, text) for doubtful in doubts]
+
+    assert [(match.intent, match.asks) for match in found] == [("opt_out", False), ("none", True), ("none", False)]
+    assert {match.name for match in found} == {found[0].name}
+    assert book.find("leave", "STOP").intent == "opt_out"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("what deals are there", "DEALS"),
+        ("gift card", "gift card"),
+        ("a (gift  card)?", "gift card"),
+        ("my gift, card", None),
+        ("undeals dealsy", None),
+        ("hi all 🎁🎁", "🎁"),
+        ("hi🎁", "🎁"),
+        ("hi there", None),
+        ("", None),
+    ],
+)
+def test_a_keyword_that_counts_anywhere_is_found_at_the_bounds_of_words(text: str, found: str | None) -> None:
+    words = ("DEALS", "gift card", "🎁")
+    book = RuleBook([KeywordSet("shop", ("en",), tuple(CustomKeyword(word, anywhere=True) for word in words))])
+    rule = book.find("shop", text).rule
+
+    assert (rule and rule.keyword) == found
+
+
+def test_words_with_two_meanings_are_doubted() -> None:
+    found = list(doubts(KeywordSet("shop", ("en", "es", "fr"), (CustomKeyword("LOPETA"), CustomKeyword("DEALS")))))
+
+    assert ("LOPETA", "is how people opt out in fi.") in [(doubt.keyword, doubt.message) for doubt in found]
+    assert (None, "SI means confirm in es, and in fr “if”.") in [(doubt.keyword, doubt.message) for doubt in found]
+    assert all(doubt.remedy.endswith(".") for doubt in found)
+    assert not any(doubt.keyword == "DEALS" for doubt in found)
+    assert list(doubts(KeywordSet("shop", ("en",)))) == []
+
+
+CASES: st.SearchStrategy[Callable[[str], str]] = st.sampled_from([str.upper, str.lower, str.title, str.casefold, str])
 DECORATION = st.text(
     st.one_of(
         st.sampled_from(" \t\n\u00a0\u3000.,!?…\"'“”«»()[]*_~-\u200b\u200d\u2060\ufeff\u00ad\ufe0f\u202e🛑🙏❤✅"),
@@ -128,35 +215,46 @@ DECORATION = st.text(
 )
 
 
-@given(st.sampled_from(WORDS), CASES, DECORATION, DECORATION, st.booleans(), st.integers(0, 40))
-def test_decoration_changes_no_meaning(
-    word: tuple[str, str], case: Callable[[str], str], before: str, after: str, invisible: bool, place: int
-) -> None:
-    language, text = word
-    book = SINGLE[language]
-    expected = book.find(DEFAULT_PROGRAM, text)
-    written = case(text)
-    # Some letters have no other case that comes back: ŉ, ΐ. They are nobody's way of writing the word.
-    written = written if fold(written) == fold(text) else text
-    if invisible:
-        written = f"{written[:place]}\u200b{written[place:]}"
+INVISIBLE = st.sampled_from("\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u202e\ufe0f")
+FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 
-    assert book.find(DEFAULT_PROGRAM, f"{before}{written}{after}") == expected
+
+@st.composite
+def written(draw: st.DrawFn, word: str) -> str:
+    """A word as somebody may write it: in any case, full-width, with characters in it that nobody sees."""
+    cased = draw(CASES)(word)
+    # Some letters have no other case that comes back: ŉ, ΐ. They are nobody's way of writing the word.
+    found = cased if fold(cased) == fold(word) else word
+    if draw(st.booleans()):
+        found = found.translate(FULL_WIDTH)
+    for place in draw(st.lists(st.integers(0, 40), max_size=3)):
+        found = f"{found[:place]}{draw(INVISIBLE)}{found[place:]}"
+    return found
+
+
+@st.composite
+def polite_words(draw: st.DrawFn, language: str) -> list[str]:
+    """Up to three courtesy words of the language and of English that are no keywords themselves."""
+    words = [*courtesy(language), *courtesy("en")]
+    plain = [word for word in words if SINGLE[language].find(DEFAULT_PROGRAM, word).rule is None]
+    return [draw(written(word)) for word in draw(st.lists(st.sampled_from(plain), max_size=3))]
 
 
 @given(st.sampled_from(WORDS), st.data())
-def test_courtesy_changes_no_meaning(word: tuple[str, str], data: st.DataObject) -> None:
+def test_a_reserved_word_keeps_its_intent_however_it_is_decorated(word: tuple[str, str], data: st.DataObject) -> None:
     language, text = word
-    book = SINGLE[language]
-    polite = st.sampled_from([*courtesy(language), *courtesy("en")])
-    before, after = data.draw(st.lists(polite, max_size=2)), data.draw(st.lists(polite, max_size=2))
-    match = book.find(DEFAULT_PROGRAM, " ".join([*before, text, *after]))
+    expected = SINGLE[language].find(DEFAULT_PROGRAM, text)
+    before, after = (data.draw(polite_words(language)) for _ in range(2))
+    parts = [*before, data.draw(written(text)), *after]
+    gaps = [data.draw(DECORATION) for _ in range(len(parts) + 1)]
+    inner = [gap if any(map(str.isspace, gap)) else f"{gap} " for gap in gaps[1:-1]]
+    decorated = "".join(gap + part for gap, part in zip([gaps[0], *inner], parts, strict=True)) + gaps[-1]
+    found = SINGLE[language].find(DEFAULT_PROGRAM, decorated)
 
-    assert match.rule
-    assert match.argument is None
-    # Some courtesy words are keywords themselves (OK): then the keyword that comes first is meant.
-    if not any(book.find(DEFAULT_PROGRAM, polite).rule for polite in before):
-        assert fold(match.rule.keyword).startswith(fold(text)) or fold(text).startswith(fold(match.rule.keyword))
+    assert found.intent == expected.intent
+    assert found.argument is None
+    if not (before or after):
+        assert found == expected
 
 
 @given(st.text(st.characters(), max_size=60))

@@ -10,7 +10,7 @@ import pytest
 from router.errors import StoreUnavailable
 from router.store import Commits, DeadLetters, Outbox, People, Store
 from router.types import Row
-from tests.commits import ASK, CHAT, LATE_START, LEAVE, SENDER, START, STOP, Clock, text
+from tests.commits import ASK, CHAT, LATE_START, LEAVE, SENDER, START, STOP, Clock, rows, text
 
 
 @pytest.fixture
@@ -45,6 +45,24 @@ async def test_the_same_text_sent_at_once_many_times_has_one_effect(commits: Com
     assert sum(result.first for result in results) == 1
     assert {result.decision for result in results} == {results[0].decision}
     assert len(await Outbox(store, []).read(store.keys.shard_of(SENDER), "0-0", 10)) == 1
+
+
+async def test_a_question_is_put_once_until_its_time_is_over(commits: Commits, clock: Clock) -> None:
+    asks = rows(lambda state: state, reply="Did you mean STOP?", asks_again_in=100)
+
+    async def reply(name: str, program: str = "deals") -> str | None:
+        answered = await commits.commit(text(name, asks, program=program))
+        found: str | None = orjson.loads(answered.decision)["reply"]
+        return found
+
+    first = [await reply("a"), await reply("b"), await reply("c", "alerts")]
+    clock.now += 99
+    second = await reply("d")
+    clock.now += 2
+    third = await reply("e")
+
+    assert first == ["Did you mean STOP?", None, "Did you mean STOP?"]
+    assert (second, third) == (None, "Did you mean STOP?")
 
 
 async def test_texts_of_one_sender_take_effect_and_go_out_in_the_order_they_came(
@@ -83,8 +101,8 @@ async def test_an_opt_out_for_the_account_holds_for_every_program_until_a_later_
 
 
 async def test_an_opt_out_for_the_account_counts_each_time(commits: Commits) -> None:
-    for name, rows, program in [("a", STOP, "@acme"), ("b", START, "deals"), ("c", STOP, "@acme")]:
-        await commits.commit(text(name, rows, program=program))
+    for name, said, program in [("a", STOP, "@acme"), ("b", START, "deals"), ("c", STOP, "@acme")]:
+        await commits.commit(text(name, said, program=program))
 
     assert await before(commits, "d", program="deals") == "unsubscribed"
 
@@ -188,8 +206,8 @@ async def test_a_late_opt_in_does_not_overrule_what_the_person_has_said_since(co
 async def test_late_texts_take_effect_in_the_order_in_which_they_were_written(commits: Commits, clock: Clock) -> None:
     written = clock.now
     clock.now += 10
-    for i, rows in enumerate([LATE_START, STOP, LATE_START]):
-        await commits.commit(replace(text(f"m{i}", rows), late_at=written + i / 1000))
+    for i, said in enumerate([LATE_START, STOP, LATE_START]):
+        await commits.commit(replace(text(f"m{i}", said), late_at=written + i / 1000))
 
     assert await before(commits, "x") == "subscribed"
 

@@ -247,7 +247,7 @@ class Program(Table):
         "opt_out", description="What may be an opt-out: is one, is asked about once a day, or left alone."
     )
     layers_off: Annotated[tuple[Annotated[Layer, AfterValidator(_layer)], ...], AsTuple] = Field(
-        (), description="Ways of understanding that are not used; see the README."
+        (), description="Ways of understanding that are not used: names of layers."
     )
     replies: Mapping[str, Replies] = Field({}, description="Texts by language; see below.")
     keywords: tuple[Keyword, ...] = Field((), description="Keywords of its own; see below.")

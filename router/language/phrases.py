@@ -116,7 +116,9 @@ class _Parser:
         while position < len(text):
             item = _ITEM.match(text, position)
             if item is None:
-                raise PatternError(f"{self._pattern!r}: {text[position:].strip()!r} cannot be read. Write marks as <?>.")
+                raise PatternError(
+                    f"{self._pattern!r}: {text[position:].strip()!r} cannot be read. Write marks as <?>."
+                )
             position = item.end()
             yield item
 
