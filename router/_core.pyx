@@ -16,7 +16,7 @@ from cpython.mem cimport (
 )
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_FromKindAndData
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport qsort
+from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 
@@ -33,6 +33,7 @@ include "core/folding.pxi"
 
 include "core/trie.pxi"
 include "core/phrases.pxi"
+include "core/plain.pxi"
 include "core/spelling.pxi"
 
 
@@ -70,9 +71,9 @@ cdef struct Table:  # what a number listens to: keywords of its own, and those t
     bint anywhere  # whether any of its own keywords counts anywhere in a text
 
 cdef struct Found:  # the longest of each kind that ends where a word ends, and the place behind it
-    const End* keyword
-    const End* with_argument
-    const End* courtesy
+    End keyword
+    End with_argument
+    End courtesy
     Cursor after_keyword
     Cursor after_argument
     Cursor after_courtesy
@@ -135,10 +136,13 @@ cdef class KeywordMatcher:
                 (<_Group>self._groups[-1 - scope]).add(folded, rule)
             elif flags & ANYWHERE and scope < self._table_count:
                 self._tables[scope].anywhere = True
+        for keyword, scope in courtesy:
+            folded = _folded_keyword(keyword)
+            builder.add(folded, scope, NO_RULE, COURTESY)
+            if -len(self._groups) <= scope < 0:
+                (<_Group>self._groups[-1 - scope]).words.add_courtesy(folded)
         for group in self._groups:
             (<_Group>group).freeze()
-        for keyword, scope in courtesy:
-            builder.add(_folded_keyword(keyword), scope, NO_RULE, COURTESY)
         cdef Py_ssize_t contradiction = builder.build(&self._trie)
         if contradiction >= 0:
             raise ValueError(
@@ -155,7 +159,7 @@ cdef class KeywordMatcher:
         return self._keywords
 
     def __sizeof__(self):
-        return object.__sizeof__(self) + self._trie.bytes + self._table_count * sizeof(Table)
+        return object.__sizeof__(self) + _bytes_of(&self._trie) + self._table_count * sizeof(Table)
 
     cdef int _place_tables(self, list tables) except -1:
         cdef Py_ssize_t i
@@ -172,21 +176,20 @@ cdef class KeywordMatcher:
             return self._tables[number]
         return Table(number, number, NO_RULE, EVERY_LAYER, False)
 
-    cdef inline const End* _end_of(self, const Walk* walk, const Table* table) noexcept nogil:
-        """The end of a key in a table: its own before those it shares."""
-        cdef const End* first = _ends_here(&self._trie, walk)
-        if first is NULL:
-            return NULL
-        cdef const End* end = _end_in(first, table.own)
-        return end if end is not NULL else _end_in(first, table.shared)
+    cdef inline bint _end_of(self, const Walk* walk, const Table* table, End* end) noexcept nogil:
+        """Whether a key of a table ends where a walk stands: its own before those it shares."""
+        return _ends_here(walk) and (
+            _end_in(&self._trie, walk, table.own, end) or _end_in(&self._trie, walk, table.shared, end)
+        )
 
     cdef void _find(self, Cursor cursor, const Table* table, uint32_t edge, Found* found) noexcept nogil:
         """Walks the trie from a cursor. A word ends at a space or the end of the text, characters of `edge` ignored."""
-        cdef Walk walk = Walk(self._trie.nodes, NULL, 0)
-        cdef const End* end
+        cdef Walk walk
+        cdef End end
         cdef Cursor after
         cdef uint32_t entry, previous = 0
-        found.keyword = found.with_argument = found.courtesy = NULL
+        found.keyword.flags = found.with_argument.flags = found.courtesy.flags = 0
+        _enter(&self._trie, &walk, 0)
         while True:
             entry = _read(&cursor)
             if entry >> 24 == SPACE and previous == SPACE:
@@ -194,8 +197,7 @@ cdef class KeywordMatcher:
             previous = entry >> 24
             if previous == END or not _advance(&self._trie, &walk, entry & 0xFFFFFF):
                 return
-            end = self._end_of(&walk, table)
-            if end is NULL:
+            if not self._end_of(&walk, table, &end):
                 continue
             after = cursor
             if not _skip(&after, edge) & (SPACE | END):
@@ -219,7 +221,7 @@ cdef class KeywordMatcher:
             if _skip(&cursor, SPACE | PUNCT | EMOJI) == END:
                 return courtesy_words if courtesy_words else -1
             self._find(cursor, table, PUNCT | EMOJI, &word)
-            if word.courtesy is NULL:
+            if not word.courtesy.flags:
                 return -1
             cursor = word.after_courtesy
         return -1
@@ -229,7 +231,7 @@ cdef class KeywordMatcher:
     ) noexcept nogil:
         """Whether the keyword, with the courtesy words around it, is the whole text."""
         cdef int behind
-        if found.keyword is NULL:
+        if not found.keyword.flags:
             return False
         behind = self._courtesy_behind(found, table, edge)
         if behind < 0:
@@ -259,38 +261,47 @@ cdef class KeywordMatcher:
                 return True
             if courtesy_words == 0:
                 _note(&found, start, first_word)
-            if found.courtesy is NULL:
+            if not found.courtesy.flags:
                 return False
             cursor = found.after_courtesy
         return False
 
-    cdef int _whole_ascii(
-        self, const uint8_t* text, Py_ssize_t length, const Table* table, Hit* hit
+    cdef int _whole_plain(
+        self, const uint8_t* text, Py_ssize_t length, const Table* table, Hit* hit, Hit* first_word
     ) noexcept nogil:
-        """`_whole` for texts that are a keyword and nothing else, or begin with no keyword; UNSURE of all others."""
-        cdef Walk walk = Walk(self._trie.nodes, NULL, 0)
-        cdef Py_ssize_t start = 0, end = length, i
+        """`_whole` for texts of ASCII. UNSURE if courtesy words may stand in it, or characters that are dropped."""
+        cdef Walk walk
+        cdef Py_ssize_t start = 0, end = length, i, behind
         cdef uint32_t entry
-        cdef const End* found
+        cdef End found
+        cdef bint unsure = False
         while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
             start += 1
         while end > start and _entries[text[end - 1]] >> 24 & (SPACE | PUNCT):
             end -= 1
         if start == end:
             return UNSURE
+        _enter(&self._trie, &walk, 0)
         for i in range(start, end):
             entry = _entries[text[i]]
             if entry >> 24:
-                # Behind a word: does a keyword end here, or may one go on?
-                if walk.node.ends and not walk.left or entry >> 24 == DROP:
+                if entry >> 24 == DROP:
                     return UNSURE
                 if entry >> 24 == SPACE and _entries[text[i - 1]] >> 24 == SPACE:
                     continue
+                if self._end_of(&walk, table, &found):
+                    behind = i
+                    while _entries[text[behind]] >> 24 == PUNCT:
+                        behind += 1
+                    if _entries[text[behind]] >> 24 == SPACE:
+                        unsure = True
+                        if found.flags & TAKES_ARGUMENT:
+                            first_word.rule, first_word.start, first_word.end = found.rule, start, i
+                            first_word.argument = behind + 1
             if not _advance(&self._trie, &walk, entry & 0xFFFFFF):
-                return NO
-        found = self._end_of(&walk, table)
-        if found is NULL:
-            return NO
+                return UNSURE if unsure else NO
+        if not self._end_of(&walk, table, &found):
+            return UNSURE if unsure else NO
         if found.rule == NO_RULE:
             return UNSURE
         hit.layer, hit.rule, hit.start, hit.end = KEYWORD, found.rule, start, end
@@ -305,74 +316,110 @@ cdef class KeywordMatcher:
 
     def find(self, str text not None, int32_t table):
         """(layer, rule, start, end, argument) or None; the stub says more."""
-        cdef Cursor cursor
         cdef Hit hit, first_word
         cdef Table found = self._table(table)
         cdef int whole
-        _open(text, &cursor)
         first_word.rule = NO_RULE
-        whole = self._whole_ascii(<const uint8_t*>cursor.data, cursor.length, &found, &hit) if (
-            PyUnicode_IS_ASCII(text)
-        ) else UNSURE
-        if whole == YES or (whole == UNSURE and self._whole(cursor, &found, &hit, &first_word)):
-            return hit.layer, hit.rule, hit.start, hit.end, -1
-        return self._find_beyond(text, cursor, &found, &first_word)
+        if PyUnicode_IS_ASCII(text):
+            whole = self._whole_plain(<const uint8_t*>PyUnicode_DATA(text), len(text), &found, &hit, &first_word)
+            if whole == YES:
+                return hit.layer, hit.rule, hit.start, hit.end, -1
+            return self._find_in_plain(text, whole, &found, &first_word)
+        return self._find_in_any(text, &found)
 
-    cdef object _find_beyond(self, str text, Cursor cursor, const Table* table, const Hit* first_word):
-        """What a text means that is no keyword as it stands."""
-        cdef Hit hit
-        cdef _Group group = None
+    cdef object _find_in_plain(self, str text, int whole, const Table* table, Hit* first_word):
+        """What a text of ASCII means that is no keyword as it stands."""
+        cdef Token tokens[TOKENS_ON_STACK]
+        cdef Reading reading
         cdef Shape shape
-        cdef bint measured
+        cdef Hit hit
+        cdef _Group group
+        cdef Cursor cursor
+        if table.group == NO_RULE:
+            return self._find_in_any(text, table)
+        group = <_Group>self._groups[table.group]
+        _open(text, &cursor)
+        _begin(&reading, tokens)
+        # Most texts hold no word that any rule needs; to see that is all that they cost.
+        if not group.words.read(<const uint8_t*>cursor.data, min(cursor.length, LONGEST_READ), &reading, &shape):
+            _end(&reading, tokens)
+            return self._find_in_any(text, table)
+        if whole == UNSURE and (shape.courtesy or shape.words == 0 or cursor.length > LONGEST_READ):
+            if self._whole(cursor, table, &hit, first_word):
+                _end(&reading, tokens)
+                return hit.layer, hit.rule, hit.start, hit.end, -1
+        if self._phrases is not None and shape.triggers:
+            found = self._judge(text, &reading, table, group)
+            if found is not None:
+                _end(&reading, tokens)
+                return found
+        _end(&reading, tokens)
+        if reading.failed:
+            raise MemoryError
+        if cursor.length <= LONGEST_DISGUISE and _may_be_disguised(&shape, group.longest):
+            found = self._find_disguised(text, cursor, table, group, shape.courtesy)
+            if found is not None:
+                return found
+        return self._find_own(cursor, table, first_word)
+
+    cdef object _find_in_any(self, str text, const Table* table):
+        """What a text means, whatever its characters are."""
+        cdef Token tokens[TOKENS_ON_STACK]
+        cdef Reading reading
+        cdef Hit hit, first_word
+        cdef _Group group
+        cdef Cursor cursor, limited
+        _open(text, &cursor)
+        if self._whole(cursor, table, &hit, &first_word):
+            return hit.layer, hit.rule, hit.start, hit.end, -1
         if table.group != NO_RULE:
             group = <_Group>self._groups[table.group]
-            # Most texts hold no word that any rule needs; to see that is all that they cost.
-            measured = PyUnicode_IS_ASCII(text) and group.triggers.look(
-                <const uint8_t*>cursor.data, cursor.length, &shape
-            )
-            if self._phrases is not None and not (measured and not shape.triggers):
-                found = self._read_phrase(text, cursor, table, group)
+            if self._phrases is not None:
+                limited = cursor
+                limited.length = min(cursor.length, LONGEST_READ)
+                _begin(&reading, tokens)
+                self._phrases.read_tokens(limited, &reading)
+                found = self._judge(text, &reading, table, group)
+                _end(&reading, tokens)
+                if reading.failed:
+                    raise MemoryError
                 if found is not None:
                     return found
-            if cursor.length <= LONGEST_DISGUISE and not (measured and not _may_be_disguised(&shape)):
-                found = self._find_disguised(text, cursor, table, group)
+            if cursor.length <= LONGEST_DISGUISE:
+                found = self._find_disguised(text, cursor, table, group, True)
                 if found is not None:
                     return found
+        return self._find_own(cursor, table, &first_word)
+
+    cdef object _find_own(self, Cursor cursor, const Table* table, const Hit* first_word):
+        """A keyword of the table's own, at the beginning of a text or in it."""
+        cdef Hit hit
         if first_word.rule != NO_RULE and table.layers >> FIRST_WORD & 1:
             return FIRST_WORD, first_word.rule, first_word.start, first_word.end, first_word.argument
         if table.anywhere and table.layers >> INSIDE & 1 and self._find_inside(cursor, table, &hit):
             return INSIDE, hit.rule, hit.start, hit.end, -1
         return None
 
-    cdef object _read_phrase(self, str text, Cursor cursor, const Table* table, _Group group):
-        cdef Token tokens[TOKENS_ON_STACK]
-        cdef Reading reading
+    cdef object _judge(self, str text, const Reading* reading, const Table* table, _Group group):
+        """What the phrases in a text mean."""
         cdef Span best
-        cdef uint32_t sections = 1 << FOOTER
-        cdef uint32_t start = 0, end = 0
-        cdef bint found
+        cdef uint32_t sections = 1 << FOOTER, start, end
         if table.layers >> PHRASE & 1:
             sections |= (1 << GUARD) - 1
         if table.layers >> NOT_A_PERSON & 1:
             sections |= 1 << MACHINE
-        cursor.length = min(cursor.length, LONGEST_READ)
-        _begin(&reading, tokens)
-        self._phrases.read_tokens(cursor, &reading)
-        found = not reading.failed and self._phrases.find(&reading, group.slots, group.languages, sections, &best)
-        if found:
-            start, end = reading.tokens[best.first].start, reading.tokens[best.last - 1].end
-        if reading.tokens is not tokens:
-            PyMem_RawFree(reading.tokens)
-        if reading.failed:
-            raise MemoryError
-        if not found:
+        if reading.failed or not self._phrases.find(reading, group.slots, group.languages, sections, &best):
             return None
+        start, end = reading.tokens[best.first].start, reading.tokens[best.last - 1].end
         if best.section == FOOTER:
             return self.find(text[:start], table.own) if start else None
         return NOT_A_PERSON if best.section == MACHINE else PHRASE, best.rule, start, end, -1
 
-    cdef object _find_disguised(self, str text, Cursor cursor, const Table* table, _Group group):
-        """A reserved keyword, the whole text, that is not written as keywords are; `spelling.pxi` has the ways."""
+    cdef object _find_disguised(self, str text, Cursor cursor, const Table* table, _Group group, bint courtesy):
+        """A reserved keyword, the whole text, that is not written as keywords are; `spelling.pxi` has the ways.
+
+        `courtesy`: whether courtesy words may stand at its ends.
+        """
         cdef Hit hit, unused
         cdef Letters letters
         cdef Py_ssize_t start, end
@@ -397,7 +444,9 @@ cdef class KeywordMatcher:
                     if self._whole(cursor, &shared, &hit, &unused):
                         return GARBLED, hit.rule, 0, len(text), -1
             _open(text, &cursor)
-        if not self._leave_out_courtesy(&cursor, &shared) or not _gather(cursor, &letters):
+        if courtesy and not self._leave_out_courtesy(&cursor, &shared):
+            return None
+        if not _gather(cursor, &letters):
             return None
         start, end = letters.start, letters.end
         if table.layers >> SPELLED_OUT & 1 and _is_spelled_out(&letters):
@@ -425,7 +474,7 @@ cdef class KeywordMatcher:
             if _skip(cursor, SPACE | PUNCT | EMOJI) == END:
                 return False
             self._find(cursor[0], table, PUNCT | EMOJI, &found)
-            if found.courtesy is NULL:
+            if not found.courtesy.flags:
                 break
             cursor[0] = found.after_courtesy
         word = cursor[0]
@@ -441,14 +490,14 @@ cdef class KeywordMatcher:
 
     cdef int32_t _rule_of(self, const Letters* letters, int count, const Table* table) noexcept nogil:
         """The rule of the keyword that the first letters make, or NO_RULE."""
-        cdef Walk walk = Walk(self._trie.nodes, NULL, 0)
-        cdef const End* end
+        cdef Walk walk
+        cdef End end
         cdef int i
+        _enter(&self._trie, &walk, 0)
         for i in range(count):
             if not _advance(&self._trie, &walk, letters.letters[i]):
                 return NO_RULE
-        end = self._end_of(&walk, table)
-        return end.rule if end is not NULL else NO_RULE
+        return end.rule if self._end_of(&walk, table, &end) else NO_RULE
 
     cdef bint _find_inside(self, Cursor cursor, const Table* table, Hit* hit) noexcept nogil:
         """The first of the table's own keywords that counts anywhere; of those that begin together, the longest."""
@@ -457,7 +506,7 @@ cdef class KeywordMatcher:
         while _skip(&cursor, SPACE | PUNCT) != END:
             start = cursor.next
             self._find(cursor, table, PUNCT | EMOJI, &found)
-            if found.with_argument is not NULL and found.with_argument.flags & ANYWHERE:
+            if found.with_argument.flags & ANYWHERE:
                 hit.rule, hit.start, hit.end = found.with_argument.rule, start, found.after_argument.next
                 return True
             _read(&cursor)
@@ -467,7 +516,7 @@ cdef class KeywordMatcher:
 
 cdef inline void _note(const Found* found, Py_ssize_t start, Hit* first_word) noexcept nogil:
     """Keeps a first word that takes an argument."""
-    if found.with_argument is not NULL:
+    if found.with_argument.flags:
         first_word.rule, first_word.start = found.with_argument.rule, start
         first_word.end, first_word.argument = found.after_argument.next, found.argument
 

@@ -5,7 +5,7 @@ opt_in because YES confirms only where a question is open; everything else about
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, cast, get_args
 
@@ -188,7 +188,7 @@ class RuleBook:
         match = self._matches.get((layer, rule, self._doubtful[table])) or self._match(layer, rule, table)
         if argument < 0:
             return match
-        return replace(match, argument=text[argument:].strip())
+        return Match(match.rule, text[argument:].strip(), match.layer, match.intent, match.asks)
 
     def explain(self, program: str, text: str) -> Explanation | None:
         """Where in a text its meaning was found; None if it has none."""

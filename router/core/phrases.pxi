@@ -58,86 +58,11 @@ cdef struct Automaton:  # of one language
     int32_t* accepts  # by state: where its rules begin; one more than there are states
     int32_t* rules  # pairs of section and number of a rule
 
-cdef struct Shape:  # of a text of ASCII
-    int words
-    int letters
-    int longest  # word
-    bint triggers  # whether a word stands in it that asks for a closer look
-    bint lost_letter  # whether a question mark stands inside a word
-
-# Of ASCII: the folded letter or digit; 0 for what separates words, 1 for what is dropped.
-cdef uint8_t _plain[128]
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 _QUOTES = '"“”„‟«»「」『』〝〞＂'
 _SENTENCE_ENDS = "!;。।"
 _QUESTION_MARKS = "?؟"
 cdef uint8_t _marks[0x3100]
-
-
-cdef int _place_plain() except -1:
-    cdef int ch
-    for ch in range(128):
-        _plain[ch] = ord(chr(ch).lower()) if chr(ch).isalnum() else 1 if _behaviour(chr(ch)) == DROP else 0
-    return 0
-
-
-cdef inline uint32_t _mixed(uint32_t hashed, uint32_t ch) noexcept nogil:
-    return (hashed ^ ch) * <uint32_t>2654435761
-
-
-@cython.final
-cdef class _Triggers:
-    """Words that ask for a closer look: a bit for the hash of each, so that few other words do."""
-
-    cdef uint64_t _words[1024]
-    cdef uint64_t _stems[1024]
-    cdef bint _any_stems
-
-    cdef void add(self, str word):
-        cdef uint32_t hashed = 0
-        cdef bint stem = word.endswith("~")
-        for ch in word.removesuffix("~"):
-            hashed = _mixed(hashed, ord(ch))
-        if stem:
-            self._any_stems = True
-            self._stems[hashed >> 22] |= <uint64_t>1 << (hashed >> 16 & 63)
-        else:
-            self._words[hashed >> 22] |= <uint64_t>1 << (hashed >> 16 & 63)
-
-    cdef bint look(self, const uint8_t* text, Py_ssize_t length, Shape* shape) noexcept nogil:
-        """Measures a text of ASCII; False if it holds a character that is dropped."""
-        cdef Py_ssize_t i
-        cdef uint32_t hashed = 0
-        cdef uint64_t hits = 0
-        cdef int word = 0
-        cdef uint8_t ch
-        shape.words = shape.letters = shape.longest = 0
-        shape.lost_letter = False
-        for i in range(length):
-            ch = _plain[text[i]]
-            if ch > 1:
-                hashed = _mixed(hashed, ch)
-                word += 1
-                if self._any_stems:
-                    hits |= self._stems[hashed >> 22] >> (hashed >> 16 & 63) & 1
-            elif ch == 1:
-                return False
-            elif word:
-                hits |= self._words[hashed >> 22] >> (hashed >> 16 & 63) & 1
-                hashed = 0
-                shape.words += 1
-                shape.letters += word
-                shape.longest = max(shape.longest, word)
-                word = 0
-                if text[i] == c"?" and i + 1 < length and _plain[text[i + 1]] > 1:
-                    shape.lost_letter = True
-        if word:
-            hits |= self._words[hashed >> 22] >> (hashed >> 16 & 63) & 1
-            shape.words += 1
-            shape.letters += word
-            shape.longest = max(shape.longest, word)
-        shape.triggers = hits != 0 or shape.words == 0
-        return True
 
 
 cdef int _place_marks() except -1:
@@ -191,6 +116,11 @@ cdef inline void _begin(Reading* reading, Token* on_stack) noexcept nogil:
     reading.tokens, reading.count, reading.room, reading.failed = on_stack, 0, TOKENS_ON_STACK, False
 
 
+cdef inline void _end(const Reading* reading, const Token* on_stack) noexcept nogil:
+    if reading.tokens is not on_stack:
+        PyMem_RawFree(reading.tokens)
+
+
 cdef inline void _put(Reading* reading, int32_t token, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
     if reading.count >= reading.room and not _grow(reading):
         return
@@ -222,6 +152,12 @@ cdef void _put_break(Reading* reading, int32_t kind, Py_ssize_t at) noexcept nog
             last.id, last.end = QUESTION, <uint32_t>(at + 1)
     elif kind == QUESTION or last.id != START_OF_TEXT:
         _put(reading, kind, at, at + 1)
+
+
+cdef void _end_reading(Reading* reading, Py_ssize_t length) noexcept nogil:
+    if reading.count and reading.tokens[reading.count - 1].id == BREAK:
+        reading.count -= 1
+    _put(reading, END_OF_TEXT, length, length)
 
 
 cdef inline bint _goes_before(const Span* one, const Span* other) noexcept nogil:
@@ -269,7 +205,7 @@ cdef class PhraseBook:
     cdef int _languages
     cdef readonly dict slots
     cdef readonly tuple rules
-    cdef dict _triggers
+    cdef list _automata_words  # by slot: (word, token) of all words, and the triggers
     cdef object _kept
 
     def __cinit__(self, automata):
@@ -291,7 +227,9 @@ cdef class PhraseBook:
         if self._starts is NULL:
             raise MemoryError
         self.slots = {}
-        self._triggers = {automaton.language: automaton.triggers for automaton in automata}
+        self._automata_words = [
+            ([(word, ids[word]) for word in automaton.words], automaton.triggers) for automaton in automata
+        ]
         self._kept = []
         for automaton in automata:
             self._add(automaton, ids, len(rules))
@@ -304,13 +242,14 @@ cdef class PhraseBook:
         _free_trie(&self._lexicon)
         PyMem_RawFree(self._starts)
 
-    cdef _Triggers triggers_of(self, languages):
-        """The words that ask for a closer look in any of the languages."""
-        cdef _Triggers found = _Triggers()
+    def words_of(self, languages):
+        """(word, token, whether it is a trigger) of all words and stems that the rules of languages name."""
         for language in languages:
-            for word in self._triggers[language]:
-                found.add(word)
-        return found
+            words, triggers = self._automata_words[self.slots[language]]
+            stems = tuple([word.removesuffix("~") for word in triggers if word.endswith("~")])
+            plain = frozenset(triggers)
+            for word, token in words:
+                yield word, token, word in plain or bool(stems) and word.startswith(stems)
 
     cdef int _add(self, automaton, dict ids, int32_t first_rule) except -1:
         cdef Automaton* made = &self._automata[self._languages]
@@ -382,21 +321,19 @@ cdef class PhraseBook:
 
     cdef int32_t _word(self, Cursor* cursor, uint32_t ch, Py_ssize_t* end) noexcept nogil:
         """The id of the word that begins with a folded character already read; moves the cursor behind it."""
-        cdef Walk walk = Walk(self._lexicon.nodes, NULL, 0)
+        cdef Walk walk
         cdef Cursor before
-        cdef const End* found
+        cdef End found
         cdef uint32_t entry
         cdef int32_t stem = OTHER, length = 0
         cdef bint digits = True, alone = _stands_alone(ch), alive = True
+        _enter(&self._lexicon, &walk, 0)
         while True:
             digits = digits and c"0" <= ch <= c"9"
             if alive:
                 alive = _advance(&self._lexicon, &walk, ch)
-                found = _ends_here(&self._lexicon, &walk) if alive else NULL
-                if found is not NULL:
-                    found = _end_in(found, STEMS)
-                    if found is not NULL:
-                        stem = found.rule
+                if alive and _ends_here(&walk) and _end_in(&self._lexicon, &walk, STEMS, &found):
+                    stem = found.rule
             length += 1
             end[0] = cursor.next
             if alone:
@@ -409,9 +346,7 @@ cdef class PhraseBook:
             if entry >> 24 != WORD or _stands_alone(ch):
                 cursor[0] = before
                 break
-        found = _ends_here(&self._lexicon, &walk) if alive else NULL
-        found = _end_in(found, WORDS_ONLY)
-        if found is not NULL:
+        if alive and _ends_here(&walk) and _end_in(&self._lexicon, &walk, WORDS_ONLY, &found):
             return found.rule
         if stem != OTHER:
             return stem
@@ -423,8 +358,6 @@ cdef class PhraseBook:
         cdef Py_ssize_t at, end
         cdef int mark
         cdef int32_t token
-        cdef Walk walk
-        cdef const End* found
         _put(reading, START_OF_TEXT, 0, 0)
         while not reading.failed:
             if not cursor.expansion_left:
@@ -451,15 +384,20 @@ cdef class PhraseBook:
                 elif mark == SENTENCE_END or (mark == FULL_STOP and not self._word_follows(&cursor)):
                     _put_break(reading, BREAK, at)
             elif entry >> 24 == EMOJI:
-                walk = Walk(self._lexicon.nodes, NULL, 0)
-                found = _ends_here(&self._lexicon, &walk) if _advance(&self._lexicon, &walk, ch) else NULL
-                found = _end_in(found, WORDS_ONLY)
-                _put(reading, found.rule if found is not NULL else PICTURE, at, at + 1)
+                _put(reading, self._picture(ch), at, at + 1)
             elif entry >> 24 == END:
                 break
-        if reading.count and reading.tokens[reading.count - 1].id == BREAK:
-            reading.count -= 1
-        _put(reading, END_OF_TEXT, cursor.length, cursor.length)
+        _end_reading(reading, cursor.length)
+
+    cdef int32_t _picture(self, uint32_t ch) noexcept nogil:
+        """The id of a picture."""
+        cdef Walk walk
+        cdef End found
+        _enter(&self._lexicon, &walk, 0)
+        if _advance(&self._lexicon, &walk, ch) and _ends_here(&walk):
+            if _end_in(&self._lexicon, &walk, WORDS_ONLY, &found):
+                return found.rule
+        return PICTURE
 
     cdef inline bint _word_follows(self, const Cursor* cursor) noexcept nogil:
         """Whether the character behind a full stop belongs to a word, as in 9.30."""
@@ -575,9 +513,7 @@ cdef class PhraseBook:
                 return None
             return best.rule, reading.tokens[best.first].start, reading.tokens[best.last - 1].end
         finally:
-            if reading.tokens is not tokens:
-                PyMem_RawFree(reading.tokens)
+            _end(&reading, tokens)
 
 
 _place_marks()
-_place_plain()

@@ -129,13 +129,15 @@ cdef bint _is_spelled_out(const Letters* letters) noexcept nogil:
     return letters.words == 2 and letters.count >= SHORTEST_SPLIT
 
 
-cdef bint _may_be_disguised(const Shape* shape) noexcept nogil:
-    """Whether a text of ASCII may be one of the things below."""
+cdef bint _may_be_disguised(const Shape* shape, int longest) noexcept nogil:
+    """Whether a text of ASCII may be one of the things below; `longest` has the most letters of all keywords."""
     if shape.words == 1:
         return shape.letters >= SHORTEST_DRAWN_OUT
     if shape.letters <= 2 * shape.words + 2 or shape.lost_letter:  # single letters, and perhaps a courtesy word
         return True
-    return shape.words == 2 or shape.longest * shape.words == shape.letters
+    if shape.longest * shape.words == shape.letters:
+        return True
+    return shape.words == 2 and (shape.courtesy or shape.letters <= longest)
 
 
 cdef int _period(const Letters* letters) noexcept nogil:
@@ -237,14 +239,15 @@ cdef class _Group:
     cdef Near* _near  # in the order of their lengths
     cdef int _count, _room
     cdef int _first[LONGEST_DISGUISE + 2]  # by length, the first as long as that or longer
+    cdef int longest  # keyword, in letters
     cdef uint32_t* _letters
     cdef Py_ssize_t _used, _letters_room
     cdef frozenset _real_words
-    cdef _Triggers triggers
+    cdef _PlainWords words
 
     def __cinit__(self, languages, real_words, PhraseBook phrases):
         self._real_words = real_words
-        self.triggers = phrases.triggers_of(languages) if phrases is not None else _Triggers()
+        self.words = _PlainWords(phrases, languages)
         if phrases is not None:
             for language in languages:
                 self.slots[self.languages] = phrases.slots[language]
@@ -267,6 +270,7 @@ cdef class _Group:
                 return 0
             mask |= _bit(ch)
         self._make_room(length)
+        self.longest = max(self.longest, length)
         self._near[self._count] = Near(mask, <uint32_t>self._used, <int32_t>length, rule, self._count)
         self._count += 1
         for i in range(length):
@@ -290,15 +294,17 @@ cdef class _Group:
             self._near = <Near*>memory
         return 0
 
-    cdef void freeze(self) noexcept:
-        """Called once all keywords are added."""
+    cdef int freeze(self) except -1:
+        """Called once all keywords and courtesy words are added."""
         cdef int length, i = 0
+        self.words.freeze()
         if self._count:
             qsort(self._near, self._count, sizeof(Near), _by_length)
         for length in range(LONGEST_DISGUISE + 2):
             while i < self._count and self._near[i].length < length:
                 i += 1
             self._first[length] = i
+        return 0
 
     cdef int32_t nearest(self, const Letters* letters) except -2:
         """The rule of the keyword that a word was meant to be, or NO_RULE."""

@@ -2,10 +2,24 @@
 #
 # It is a trie of codes of 6 bits, so that the children of a node fit into one word of 64 bits: a letter, digit or mark
 # that keywords are mostly made of is one code, a letter of the European and Semitic scripts two, any other five.
-# A node that leads to a single key holds the rest of it as a tail.
+# Where only one way leads on, a node holds up to ten codes of it in place of its children. What a key means stands in
+# its last node if it means it in one scope only, so that a lookup reads little memory beside the nodes it walks.
 
 cdef extern from *:
+    """
+    #include <stdlib.h>
+    #include <sys/mman.h>
+    static void *router_large_alloc(size_t bytes) {
+        void *memory = NULL;
+        if (posix_memalign(&memory, 1 << 21, bytes)) return NULL;
+    #ifdef MADV_HUGEPAGE
+        (void)madvise(memory, bytes, MADV_HUGEPAGE);
+    #endif
+        return memory;
+    }
+    """
     int popcount "__builtin_popcountll"(uint64_t) noexcept nogil
+    void* large_alloc "router_large_alloc"(size_t bytes) noexcept nogil
 
 cdef enum:
     NO_CODE = 0xFF
@@ -13,19 +27,30 @@ cdef enum:
     FIVE_CODES = 63
     FIRST_OF_TWO = 0x370  # Greek; then come Cyrillic, Armenian, Hebrew, Arabic and Syriac
     MOST_CODES = 5
+    COMPARED_AT_ONCE = 9  # codes, in 63 bits
+    LONGEST_PATH = 10  # codes
+    LENGTH_SHIFT = 60  # above it, in the codes of a path: how many there are
+    LARGE = 1 << 22  # bytes; from here on nodes are kept in large pages, which costs fewer misses
     # Of an End:
     TAKES_ARGUMENT = 1
     COURTESY = 2
     ANYWHERE = 4
+    PRESENT = 8
     COUNT_SHIFT = 8  # above it, in the first end of a key: how many there are
     NO_RULE = -1
+    # Of the ends of a node:
+    PATH = 0x80000000
+    SINGLE = 0x40000000
+    END_PLACE = SINGLE - 1
+    SCOPE_SHIFT = 3  # above it, in the ends of a node with SINGLE: the scope; below it the flags
+    MIDDLE_SCOPE = 1 << 26
 
 cdef uint8_t _single_codes[128]
 
 cdef struct Node:
-    uint64_t children  # a bit for each code that leads on; none in a node with a tail
-    uint32_t below  # the first child, or where the tail stands among the tails
-    uint32_t ends  # one more than the place of the first end of the keys that end here, behind the tail; or 0
+    uint64_t codes  # with PATH the codes that lead on, the first lowest; else a bit for each child
+    uint32_t below  # the first child, or the node behind the path, or 0; with SINGLE the rule
+    uint32_t ends  # flags; with SINGLE scope and flags of the end, else one more than the place of the first end, or 0
 
 cdef struct End:  # what a complete key means in one scope; those of a key lie together, in the order of their scopes
     int32_t scope
@@ -35,15 +60,16 @@ cdef struct End:  # what a complete key means in one scope; those of a key lie t
 cdef struct Trie:
     Node* nodes
     End* ends
-    uint8_t* tails  # each with its length before it
-    Py_ssize_t bytes
+    uint32_t node_count
+    uint32_t end_count
 
 cdef struct Walk:  # a place in a trie
     const Node* node
-    const uint8_t* tail
-    uint32_t left  # of the tail
+    uint64_t codes  # what is left of the path, or a bit for each child
+    uint32_t left  # of the path
 
 cdef struct Entry:  # a key to build a trie of, and one of its ends
+    uint64_t beginning  # the first codes of the key, made to be compared
     const uint8_t* key
     Py_ssize_t at
     uint32_t length
@@ -76,20 +102,30 @@ cdef inline int _encode(uint32_t ch, uint8_t* codes) noexcept nogil:
     return 5
 
 
+cdef inline void _enter(const Trie* trie, Walk* walk, uint32_t place) noexcept nogil:
+    """Moves to a node."""
+    walk.node = trie.nodes + place
+    walk.codes, walk.left = walk.node.codes, 0
+    if walk.node.ends & PATH:
+        walk.left = walk.codes >> LENGTH_SHIFT
+        walk.codes &= (<uint64_t>1 << LENGTH_SHIFT) - 1
+
+
 cdef inline bint _step(const Trie* trie, Walk* walk, uint32_t code) noexcept nogil:
     """Follows one code; False if it leads nowhere."""
+    cdef uint64_t bit
     if walk.left:
+        if walk.codes & 63 != code:
+            return False
+        walk.codes >>= 6
         walk.left -= 1
-        walk.tail += 1
-        return (walk.tail - 1)[0] == code
-    cdef uint64_t bit = <uint64_t>1 << code
-    if not walk.node.children & bit:
+        if walk.left == 0 and walk.node.below and not walk.node.ends & SINGLE:
+            _enter(trie, walk, walk.node.below)
+        return True
+    bit = <uint64_t>1 << code
+    if not walk.codes & bit:
         return False
-    walk.node = trie.nodes + walk.node.below + popcount(walk.node.children & (bit - 1))
-    if not walk.node.children:
-        walk.tail = trie.tails + walk.node.below
-        walk.left = walk.tail[0]
-        walk.tail += 1
+    _enter(trie, walk, walk.node.below + popcount(walk.codes & (bit - 1)))
     return True
 
 
@@ -106,39 +142,35 @@ cdef inline bint _advance(const Trie* trie, Walk* walk, uint32_t ch) noexcept no
     return True
 
 
-cdef inline const End* _ends_here(const Trie* trie, const Walk* walk) noexcept nogil:
-    """The first end of the key that leads here, or NULL."""
-    if walk.left or not walk.node.ends:
-        return NULL
-    return trie.ends + walk.node.ends - 1
+cdef inline bint _ends_here(const Walk* walk) noexcept nogil:
+    """Whether a key ends where a walk stands."""
+    return walk.left == 0 and walk.node.ends & ~<uint32_t>PATH
 
 
-cdef inline const End* _end_in(const End* first, int32_t scope) noexcept nogil:
-    """The end of a key in one scope, or NULL."""
-    cdef int32_t low = 0, high, middle
-    if first is NULL:
-        return NULL
-    high = first.flags >> COUNT_SHIFT
+cdef inline bint _end_in(const Trie* trie, const Walk* walk, int32_t scope, End* end) noexcept nogil:
+    """Whether the key that ends where a walk stands is one of a scope; if so, `end` is what it means."""
+    cdef const End* first
+    cdef int32_t low = 0, high, count, middle
+    cdef uint32_t ends = walk.node.ends
+    if ends & SINGLE:
+        end.scope = <int32_t>((ends & END_PLACE) >> SCOPE_SHIFT) - MIDDLE_SCOPE
+        if end.scope != scope:
+            return False
+        end.rule, end.flags = <int32_t>walk.node.below, ends & (1 << SCOPE_SHIFT) - 1 | PRESENT
+        return True
+    first = trie.ends + (ends & END_PLACE) - 1
+    high = count = first.flags >> COUNT_SHIFT
     while low < high:
         middle = (low + high) >> 1
         if first[middle].scope < scope:
             low = middle + 1
         else:
             high = middle
-    return first + low if low < first.flags >> COUNT_SHIFT and first[low].scope == scope else NULL
-
-
-cdef int _by_key_and_scope(const void* one, const void* other) noexcept nogil:
-    cdef const Entry* a = <const Entry*>one
-    cdef const Entry* b = <const Entry*>other
-    cdef int order = memcmp(a.key, b.key, min(a.length, b.length))
-    if order:
-        return order
-    if a.length != b.length:
-        return -1 if a.length < b.length else 1
-    if a.end.scope != b.end.scope:
-        return -1 if a.end.scope < b.end.scope else 1
-    return -1 if a.number < b.number else 1
+    if low == count or first[low].scope != scope:
+        return False
+    end[0] = first[low]
+    end.flags |= PRESENT
+    return True
 
 
 @cython.final
@@ -149,11 +181,16 @@ cdef class _TrieBuilder:
     cdef Py_ssize_t _used, _room
     cdef Entry* _entries
     cdef Py_ssize_t _count, _entries_room
+    cdef Trie _made
+    cdef Py_ssize_t _node_room, _end_room
+    cdef bint _failed
     cdef readonly Py_ssize_t keys  # that have a rule; known once the trie is built
 
     def __dealloc__(self):
         PyMem_RawFree(self._keys)
         PyMem_RawFree(self._entries)
+        PyMem_RawFree(self._made.nodes)
+        PyMem_RawFree(self._made.ends)
 
     cdef int add(self, str folded, int32_t scope, int32_t rule, int32_t flags) except -1:
         """Adds a key that is folded already."""
@@ -166,6 +203,9 @@ cdef class _TrieBuilder:
         cdef Entry* entry = self._entries + self._count
         entry.at, entry.length, entry.number = start, self._used - start, self._count
         entry.end = End(scope, rule, flags)
+        entry.beginning = 0
+        for i in range(COMPARED_AT_ONCE):  # one more than the code, so that the shorter key stands first
+            entry.beginning = entry.beginning << 7 | (self._keys[start + i] + 1 if i < entry.length else 0)
         self._count += 1
         return 0
 
@@ -195,29 +235,25 @@ cdef class _TrieBuilder:
 
     cdef Py_ssize_t build(self, Trie* trie) except -2:
         """Fills an empty trie. -1, or the number of the first entry that contradicts one before it."""
-        cdef Py_ssize_t contradiction = -1, nodes = 0, tails = 0
-        cdef Py_ssize_t i
+        cdef Py_ssize_t contradiction
         with nogil:
-            for i in range(self._count):
-                self._entries[i].key = self._keys + self._entries[i].at
-            if self._count:
-                qsort(self._entries, self._count, sizeof(Entry), _by_key_and_scope)
+            self._sort()
             contradiction = self._merge()
             if contradiction < 0:
-                self._measure(0, self._count, 0, &nodes, &tails)
-        if contradiction >= 0:
-            return contradiction
-        trie.nodes = <Node*>PyMem_RawCalloc(nodes + 1, sizeof(Node))
-        trie.ends = <End*>PyMem_RawCalloc(self._count + 1, sizeof(End))
-        trie.tails = <uint8_t*>PyMem_RawCalloc(tails + 1, 1)
-        if trie.nodes is NULL or trie.ends is NULL or trie.tails is NULL:
+                self._new_nodes(1)
+                self._place(0, 0, self._count, 0)
+                if not self._failed:
+                    _keep_trie(&self._made, trie)
+        if contradiction < 0 and (trie.nodes is NULL or trie.ends is NULL):
             raise MemoryError
-        trie.bytes = (nodes + 1) * sizeof(Node) + (self._count + 1) * sizeof(End) + tails + 1
-        with nogil:
-            nodes = tails = 1
-            self._place(trie, trie.nodes, 0, self._count, 0, &nodes, &tails)
-            self._place_ends(trie)
-        return -1
+        return contradiction
+
+    cdef void _sort(self) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(self._count):
+            self._entries[i].key = self._keys + self._entries[i].at
+        if self._count:
+            qsort(self._entries, self._count, sizeof(Entry), _by_key_and_scope)
 
     cdef Py_ssize_t _merge(self) noexcept nogil:
         """Joins what stands twice; the number of an entry that has another rule than its twin, else -1."""
@@ -240,94 +276,169 @@ cdef class _TrieBuilder:
         return -1
 
     cdef inline bint _same_key(self, const Entry* a, const Entry* b) noexcept nogil:
-        return a.length == b.length and memcmp(a.key, b.key, a.length) == 0
+        return (
+            a.beginning == b.beginning
+            and a.length == b.length
+            and memcmp(a.key, b.key, a.length) == 0
+        )
 
-    cdef Py_ssize_t _next_key(self, Py_ssize_t i, Py_ssize_t high) noexcept nogil:
+    cdef inline uint8_t _code(self, Py_ssize_t entry, uint32_t depth) noexcept nogil:
+        return self._entries[entry].key[depth]
+
+    cdef Py_ssize_t _behind_key(self, Py_ssize_t i, Py_ssize_t high) noexcept nogil:
+        """The first entry that has another key."""
         cdef Py_ssize_t first = i
         i += 1
         while i < high and self._same_key(self._entries + first, self._entries + i):
             i += 1
         return i
 
-    cdef void _measure(
-        self, Py_ssize_t low, Py_ssize_t high, uint32_t depth, Py_ssize_t* nodes, Py_ssize_t* tails
-    ) noexcept nogil:
-        """Counts the nodes below a place that the keys from `low` to `high` share, and the bytes of their tails."""
+    cdef Py_ssize_t _behind_code(self, Py_ssize_t i, Py_ssize_t high, uint32_t depth) noexcept nogil:
+        """The first entry that has another code at a depth."""
+        cdef uint8_t code = self._code(i, depth)
+        while i < high and self._code(i, depth) == code:
+            i += 1
+        return i
+
+    cdef uint32_t _new_nodes(self, Py_ssize_t count) noexcept nogil:
+        """The place of the first of some new nodes; 0 if memory is short."""
+        cdef uint32_t first = self._made.node_count
+        cdef void* memory
+        if first + count > self._node_room:
+            self._node_room = 2 * self._node_room + count + 64
+            memory = PyMem_RawRealloc(self._made.nodes, self._node_room * sizeof(Node))
+            if memory is NULL or self._node_room > PATH:
+                self._failed = True
+                return 0
+            self._made.nodes = <Node*>memory
+        memset(self._made.nodes + first, 0, count * sizeof(Node))
+        self._made.node_count += count
+        return first
+
+    cdef void _place(self, uint32_t place, Py_ssize_t low, Py_ssize_t high, uint32_t depth) noexcept nogil:
+        """Fills a node, and makes all below it, for the entries from `low` to before `high`.
+
+        They have the first `depth` codes in common.
+        """
+        cdef uint32_t shared, below
+        cdef uint64_t children = 0
         cdef Py_ssize_t i
-        cdef uint8_t code
-        if low < high and self._entries[low].length == depth:
-            low = self._next_key(low, high)
-        while low < high:
-            code = self._entries[low].key[depth]
-            i = low
-            while i < high and self._entries[i].key[depth] == code:
-                i += 1
-            nodes[0] += 1
-            if self._is_single(low, i, depth + 1):
-                tails[0] += 1 + self._entries[low].length - depth - 1
-            else:
-                self._measure(low, i, depth + 1, nodes, tails)
+        if self._failed or low == high:
+            return
+        shared = self._shared(low, high, depth)
+        if shared or self._behind_key(low, high) == high:
+            self._place_path(place, low, high, depth, shared)
+            return
+        if self._entries[low].length == depth:
+            i = self._behind_key(low, high)
+            self._made.nodes[place].ends = self._new_ends(low, i)
             low = i
-
-    cdef inline bint _is_single(self, Py_ssize_t low, Py_ssize_t high, uint32_t depth) noexcept nogil:
-        """Whether the entries are all of one key whose rest fits into a tail."""
-        return self._next_key(low, high) == high and self._entries[low].length - depth < 256
-
-    cdef void _place(
-        self, Trie* trie, Node* node, Py_ssize_t low, Py_ssize_t high, uint32_t depth, Py_ssize_t* nodes,
-        Py_ssize_t* tails
-    ) noexcept nogil:
-        """Fills a node and all below it. Until `_place_ends`, `ends` is one more than the place of an entry."""
-        cdef Py_ssize_t i, child
-        cdef uint8_t code
-        cdef uint32_t rest
-        if low < high and self._entries[low].length == depth:
-            node.ends = low + 1
-            low = self._next_key(low, high)
-        node.below = nodes[0]
         i = low
         while i < high:
-            code = self._entries[i].key[depth]
-            node.children |= <uint64_t>1 << code
-            while i < high and self._entries[i].key[depth] == code:
-                i += 1
-        nodes[0] += popcount(node.children)
-        child = node.below
+            children |= <uint64_t>1 << self._code(i, depth)
+            i = self._behind_code(i, high, depth)
+        below = self._new_nodes(popcount(children))
+        if self._failed:
+            return
+        self._made.nodes[place].codes, self._made.nodes[place].below = children, below
         while low < high:
-            code = self._entries[low].key[depth]
-            i = low
-            while i < high and self._entries[i].key[depth] == code:
-                i += 1
-            if self._is_single(low, i, depth + 1):
-                rest = self._entries[low].length - depth - 1
-                trie.nodes[child].ends = low + 1
-                trie.nodes[child].below = tails[0]
-                trie.tails[tails[0]] = rest
-                memcpy(trie.tails + tails[0] + 1, self._entries[low].key + depth + 1, rest)
-                tails[0] += rest + 1
-            else:
-                self._place(trie, trie.nodes + child, low, i, depth + 1, nodes, tails)
-            child += 1
+            i = self._behind_code(low, high, depth)
+            self._place(below, low, i, depth + 1)
+            below += 1
             low = i
 
-    cdef void _place_ends(self, Trie* trie) noexcept nogil:
-        cdef Py_ssize_t i, first = 0, counted = -1
-        for i in range(self._count):
-            trie.ends[i] = self._entries[i].end
-            if i and not self._same_key(self._entries + i - 1, self._entries + i):
-                trie.ends[first].flags |= (i - first) << COUNT_SHIFT
-                first = i
-            if self._entries[i].end.rule != NO_RULE and counted != first:
+    cdef uint32_t _shared(self, Py_ssize_t low, Py_ssize_t high, uint32_t depth) noexcept nogil:
+        """How many codes from a depth on, as many as fit into a path, the entries have in common."""
+        cdef uint32_t end = min(self._entries[low].length, depth + LONGEST_PATH), at = depth
+        while at < end and self._code(low, at) == self._code(high - 1, at):
+            at += 1
+        return at - depth
+
+    cdef void _place_path(
+        self, uint32_t place, Py_ssize_t low, Py_ssize_t high, uint32_t depth, uint32_t length
+    ) noexcept nogil:
+        """Fills a node with the codes that its entries share from a depth on, and makes all behind them."""
+        cdef uint64_t codes = <uint64_t>length << LENGTH_SHIFT
+        cdef uint32_t below = 0, ends = 0
+        cdef const End* end = &self._entries[low].end
+        cdef uint32_t i
+        for i in range(length):
+            codes |= <uint64_t>self._code(low, depth + i) << 6 * i
+        if self._entries[low].length != depth + length or self._behind_key(low, high) != high:
+            below = self._new_nodes(1)
+            self._place(below, low, high, depth + length)
+        elif high - low == 1 and -MIDDLE_SCOPE <= end.scope < MIDDLE_SCOPE:
+            self._count_key(low, high)
+            ends = SINGLE | <uint32_t>(end.scope + MIDDLE_SCOPE) << SCOPE_SHIFT | end.flags
+            below = <uint32_t>end.rule
+        else:
+            ends = self._new_ends(low, high)
+        if not self._failed:
+            self._made.nodes[place] = Node(codes, below, PATH | ends)
+
+    cdef uint32_t _new_ends(self, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+        """Keeps the ends of a key; one more than the place of the first."""
+        cdef uint32_t first = self._made.end_count
+        cdef Py_ssize_t i
+        cdef void* memory
+        self._count_key(low, high)
+        if first + high - low > self._end_room:
+            self._end_room = 2 * self._end_room + high - low + 64
+            memory = PyMem_RawRealloc(self._made.ends, self._end_room * sizeof(End))
+            if memory is NULL or self._end_room > END_PLACE:
+                self._failed = True
+                return 0
+            self._made.ends = <End*>memory
+        for i in range(low, high):
+            self._made.ends[first + i - low] = self._entries[i].end
+        self._made.ends[first].flags |= (high - low) << COUNT_SHIFT
+        self._made.end_count += high - low
+        return first + 1
+
+    cdef void _count_key(self, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
+        cdef Py_ssize_t i
+        for i in range(low, high):
+            if self._entries[i].end.rule != NO_RULE:
                 self.keys += 1
-                counted = first
-        if self._count:
-            trie.ends[first].flags |= (self._count - first) << COUNT_SHIFT
+                return
+
+
+cdef int _by_key_and_scope(const void* one, const void* other) noexcept nogil:
+    cdef const Entry* a = <const Entry*>one
+    cdef const Entry* b = <const Entry*>other
+    cdef int order
+    if a.beginning != b.beginning:
+        return -1 if a.beginning < b.beginning else 1
+    order = memcmp(a.key, b.key, min(a.length, b.length))
+    if order:
+        return order
+    if a.length != b.length:
+        return -1 if a.length < b.length else 1
+    if a.end.scope != b.end.scope:
+        return -1 if a.end.scope < b.end.scope else 1
+    return -1 if a.number < b.number else 1
+
+
+cdef void _keep_trie(const Trie* made, Trie* kept) noexcept nogil:
+    """Copies a trie into memory of its own size."""
+    cdef size_t nodes = made.node_count * sizeof(Node), ends = made.end_count * sizeof(End)
+    kept.nodes = <Node*>(large_alloc(nodes) if nodes >= LARGE else malloc(nodes))
+    kept.ends = <End*>malloc(ends + 1)
+    if kept.nodes is NULL or kept.ends is NULL:
+        return
+    memcpy(kept.nodes, made.nodes, nodes)
+    if ends:
+        memcpy(kept.ends, made.ends, ends)
+    kept.node_count, kept.end_count = made.node_count, made.end_count
+
+
+cdef inline Py_ssize_t _bytes_of(const Trie* trie) noexcept:
+    return trie.node_count * sizeof(Node) + trie.end_count * sizeof(End)
 
 
 cdef void _free_trie(Trie* trie) noexcept:
-    PyMem_RawFree(trie.nodes)
-    PyMem_RawFree(trie.ends)
-    PyMem_RawFree(trie.tails)
+    free(trie.nodes)
+    free(trie.ends)
 
 
 _place_single_codes()

@@ -1,0 +1,208 @@
+# Texts of ASCII, read in one pass: their words as phrases are compared with them, and what they look like. Part of
+# _core.pyx.
+#
+# A word of up to ten letters and digits fits into 60 bits, so that one lookup of a number tells what it is.
+
+cdef enum:
+    LONGEST_PACKED = 10
+    STEM_KEY = 63  # the bit that tells a stem from a word
+    LETTERS = 26
+    NOT_OF_WORDS = 64  # kinds of characters from here on
+    DROPPED = 127
+    # Flags of a word.
+    TRIGGER = 1  # it asks for a closer look
+    BEGINS_COURTESY = 2
+
+cdef struct Word:
+    uint64_t key  # 0 for an empty place
+    int32_t token
+    uint32_t flags
+
+cdef struct Shape:  # of a text of ASCII
+    int words
+    int letters
+    int longest  # word
+    bint triggers  # whether a word stands in it that asks for a closer look
+    bint courtesy  # whether a word stands in it that a courtesy may begin with
+    bint lost_letter  # whether a question mark stands inside a word
+
+# Of ASCII: the letter or digit, from 1 on; else NOT_OF_WORDS and what mark it is, or DROPPED.
+cdef uint8_t _kinds[128]
+
+
+cdef int _place_kinds() except -1:
+    cdef int ch
+    for ch in range(128):
+        written = chr(ch).lower()
+        if "a" <= written <= "z":
+            _kinds[ch] = 1 + ord(written) - c"a"
+        elif written.isdigit():
+            _kinds[ch] = 1 + LETTERS + ch - c"0"
+        else:
+            _kinds[ch] = DROPPED if _behaviour(written) == DROP else NOT_OF_WORDS + _mark(ch)
+    return 0
+
+
+cdef uint64_t _packed(str word):
+    """The key of a folded word; 0 if it has none: it is too long, or has other characters."""
+    cdef uint64_t key = 0
+    if len(word) > LONGEST_PACKED:
+        return 0
+    for ch in word:
+        if ord(ch) >= 128 or _kinds[<uint32_t>ord(ch)] >= NOT_OF_WORDS:
+            return 0
+        key = key << 6 | _kinds[<uint32_t>ord(ch)]
+    return key
+
+
+@cython.final
+cdef class _PlainWords:
+    """The words that matter to the numbers of the same languages, for texts of ASCII."""
+
+    cdef Word* _words
+    cdef uint64_t _shift  # of a hash, so that it is a place
+    cdef uint64_t _mask
+    cdef uint32_t _stem_lengths  # a bit for each
+    cdef uint64_t _long_courtesies  # a bit for each length of words that begin one and fit into no key
+    cdef PhraseBook _book
+    cdef dict _gathered
+
+    def __cinit__(self, PhraseBook book, languages):
+        self._book = book
+        self._gathered = {}
+        if book is not None:
+            for word, token, triggers in book.words_of(languages):
+                stem = word.endswith("~")
+                self._gather(word.removesuffix("~"), token, TRIGGER if triggers else 0, stem)
+
+    def __dealloc__(self):
+        PyMem_Free(self._words)
+
+    cdef int add_courtesy(self, str folded) except -1:
+        cdef Py_ssize_t end = 0
+        while end < len(folded) and folded[end].isalnum():
+            end += 1
+        if end > LONGEST_PACKED:
+            self._long_courtesies |= <uint64_t>1 << min(end, 63)
+        self._gather(folded[:end], OTHER, BEGINS_COURTESY, False)
+        return 0
+
+    cdef int _gather(self, str word, int32_t token, uint32_t flags, bint stem) except -1:
+        cdef uint64_t key = _packed(word)
+        if key:
+            key |= <uint64_t>stem << STEM_KEY
+            known = self._gathered.get(key, (OTHER, 0))
+            self._gathered[key] = (max(known[0], token), known[1] | flags)
+            if stem:
+                self._stem_lengths |= 1 << len(word)
+        return 0
+
+    cdef int freeze(self) except -1:
+        """Called once all words are added."""
+        cdef int bits = 4
+        cdef uint64_t place
+        while 1 << bits < 2 * len(self._gathered):
+            bits += 1
+        self._shift, self._mask = 64 - bits, (<uint64_t>1 << bits) - 1
+        self._words = <Word*>PyMem_Calloc(<size_t>1 << bits, sizeof(Word))
+        if self._words is NULL:
+            raise MemoryError
+        for key, (token, flags) in self._gathered.items():
+            place = self._place_of(key)
+            self._words[place] = Word(key, token, flags)
+        self._gathered = None
+        return 0
+
+    cdef inline uint64_t _place_of(self, uint64_t key) noexcept nogil:
+        """Where a key stands, or would."""
+        cdef uint64_t place = key * <uint64_t>0x9E3779B97F4A7C15 >> self._shift
+        while self._words[place].key != key and self._words[place].key != 0:
+            place = place + 1 & self._mask
+        return place
+
+    cdef inline int32_t _token(self, uint64_t key, Py_ssize_t length, bint number, Shape* shape) noexcept nogil:
+        """The token of a word that fits into a key."""
+        cdef const Word* word = self._words + self._place_of(key)
+        cdef int32_t token = OTHER
+        cdef Py_ssize_t stem
+        if word.key:
+            shape.triggers |= word.flags & TRIGGER
+            shape.courtesy |= (word.flags & BEGINS_COURTESY) != 0
+            token = word.token
+        if token != OTHER:
+            return token
+        for stem in range(length, 0, -1):
+            if self._stem_lengths >> stem & 1:
+                word = self._words + self._place_of(key >> 6 * (length - stem) | <uint64_t>1 << STEM_KEY)
+                if word.key:
+                    shape.triggers |= word.flags & TRIGGER
+                    return word.token
+            if not self._stem_lengths & (1 << stem) - 1:
+                break
+        return NUMBER if number else OTHER
+
+    cdef bint read(self, const uint8_t* text, Py_ssize_t length, Reading* reading, Shape* shape) noexcept nogil:
+        """Reads a text of ASCII as `PhraseBook.read_tokens` does; False if it holds a character that is dropped."""
+        cdef Py_ssize_t i = 0, start
+        cdef uint64_t key
+        cdef uint8_t kind
+        cdef bint number
+        shape.words = shape.letters = shape.longest = 0
+        shape.triggers = shape.courtesy = shape.lost_letter = False
+        _put(reading, START_OF_TEXT, 0, 0)
+        while i < length:
+            kind = _kinds[text[i]]
+            if kind < NOT_OF_WORDS:
+                start, key, number = i, 0, True
+                while kind < NOT_OF_WORDS:
+                    key = key << 6 | kind
+                    number &= kind > LETTERS
+                    i += 1
+                    if i == length:
+                        break
+                    kind = _kinds[text[i]]
+                shape.words += 1
+                shape.letters += i - start
+                shape.longest = max(shape.longest, <int>(i - start))
+                if i - start <= LONGEST_PACKED:
+                    _put(reading, self._token(key, i - start, number, shape), start, i)
+                else:
+                    _put(reading, self._long_token(text, start, i, number, shape), start, i)
+                continue
+            if kind == DROPPED:
+                return False
+            if kind != NOT_OF_WORDS:
+                self._read_mark(text, length, i, kind - NOT_OF_WORDS, reading, shape)
+            i += 1
+        _end_reading(reading, length)
+        shape.triggers |= shape.words == 0
+        return True
+
+    cdef int32_t _long_token(
+        self, const uint8_t* text, Py_ssize_t start, Py_ssize_t end, bint number, Shape* shape
+    ) noexcept nogil:
+        """The token of a word that fits into no key. It may be anything, so it asks for a closer look if it is known."""
+        cdef Cursor cursor
+        cdef Py_ssize_t behind
+        cdef int32_t token = OTHER
+        shape.courtesy |= self._long_courtesies >> min(end - start, 63) & 1
+        if self._book is not None:
+            cursor.kind, cursor.data, cursor.length, cursor.next, cursor.expansion_left = 1, text, end, start, 0
+            token = self._book._word(&cursor, _read(&cursor) & 0xFFFFFF, &behind)
+            shape.triggers |= token >= FIRST_WORD_ID
+        return NUMBER if number and token == OTHER else token
+
+    cdef void _read_mark(
+        self, const uint8_t* text, Py_ssize_t length, Py_ssize_t at, int mark, Reading* reading, Shape* shape
+    ) noexcept nogil:
+        cdef bint word_follows = at + 1 < length and _kinds[text[at + 1]] < NOT_OF_WORDS
+        if mark == QUOTATION:
+            _put(reading, QUOTE, at, at + 1)
+        elif mark == QUESTION_MARK:
+            _put_break(reading, QUESTION, at)
+            shape.lost_letter |= word_follows and at > 0 and _kinds[text[at - 1]] < NOT_OF_WORDS
+        elif mark != FULL_STOP or not word_follows:
+            _put_break(reading, BREAK, at)
+
+
+_place_kinds()
