@@ -15,7 +15,7 @@ from cpython.mem cimport (
     PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc, PyMem_Realloc,
 )
 from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_FromKindAndData
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memchr, memcmp, memcpy, memset
 
@@ -84,7 +84,12 @@ cdef struct Hit:  # a rule, how it was found, and where
     int32_t layer
     Py_ssize_t start
     Py_ssize_t end
-    Py_ssize_t argument
+    Py_ssize_t argument  # where it begins, or -1
+
+
+cdef inline bint _hit(Hit* hit, int32_t layer, int32_t rule, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
+    hit.layer, hit.rule, hit.start, hit.end, hit.argument = layer, rule, start, end, -1
+    return True
 
 
 cdef inline uint32_t _skip(Cursor* cursor, uint32_t behaviours) noexcept nogil:
@@ -236,8 +241,8 @@ cdef class KeywordMatcher:
         behind = self._courtesy_behind(found, table, edge)
         if behind < 0:
             return False
-        hit.layer = WITH_COURTESY if behind or courtesy_before else KEYWORD
-        hit.rule, hit.start, hit.end = found.keyword.rule, start, found.after_keyword.next
+        _hit(hit, WITH_COURTESY if behind or courtesy_before else KEYWORD, found.keyword.rule, start,
+             found.after_keyword.next)
         return table.layers >> hit.layer & 1
 
     cdef bint _whole(self, Cursor cursor, const Table* table, Hit* hit, Hit* first_word) noexcept nogil:
@@ -275,6 +280,7 @@ cdef class KeywordMatcher:
         cdef uint32_t entry
         cdef End found
         cdef bint unsure = False
+        first_word.rule = NO_RULE
         while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
             start += 1
         while end > start and _entries[text[end - 1]] >> 24 & (SPACE | PUNCT):
@@ -304,74 +310,77 @@ cdef class KeywordMatcher:
             return UNSURE if unsure else NO
         if found.rule == NO_RULE:
             return UNSURE
-        hit.layer, hit.rule, hit.start, hit.end = KEYWORD, found.rule, start, end
+        _hit(hit, KEYWORD, found.rule, start, end)
         return YES
 
     def match(self, str text not None, int32_t table):
         """(rule, argument) or None; the stub says what matches."""
-        found = self.find(text, table)
-        if found is None or found[0] in (PHRASE, NOT_A_PERSON):
+        cdef Hit hit
+        if not self._search(text, table, &hit) or hit.layer == PHRASE or hit.layer == NOT_A_PERSON:
             return None
-        return found[1], text[found[4]:].strip() if found[4] >= 0 else None
+        return hit.rule, None if hit.argument < 0 else text[hit.argument:].strip()
 
     def find(self, str text not None, int32_t table):
         """(layer, rule, start, end, argument) or None; the stub says more."""
-        cdef Hit hit, first_word
-        cdef Table found = self._table(table)
-        cdef int whole
-        first_word.rule = NO_RULE
-        if PyUnicode_IS_ASCII(text):
-            whole = self._whole_plain(<const uint8_t*>PyUnicode_DATA(text), len(text), &found, &hit, &first_word)
-            if whole == YES:
-                return hit.layer, hit.rule, hit.start, hit.end, -1
-            return self._find_in_plain(text, whole, &found, &first_word)
-        return self._find_in_any(text, &found)
+        cdef Hit hit
+        if not self._search(text, table, &hit):
+            return None
+        return hit.layer, hit.rule, hit.start, hit.end, hit.argument
 
-    cdef object _find_in_plain(self, str text, int whole, const Table* table, Hit* first_word):
+    cdef bint _search(self, str text, int32_t number, Hit* hit) except -1:
+        """Whether a text means anything to a table; `hit` is what."""
+        cdef Table table = self._table(number)
+        cdef Hit first_word
+        cdef Cursor cursor
+        cdef int whole
+        if PyUnicode_IS_ASCII(text):
+            whole = self._whole_plain(<const uint8_t*>PyUnicode_DATA(text), len(text), &table, hit, &first_word)
+            if whole == YES:
+                return True
+            if table.group != NO_RULE:
+                return self._search_plain(text, whole, &table, &first_word, hit)
+            if whole == NO:
+                _open(text, &cursor)
+                return self._search_own(cursor, &table, &first_word, hit)
+        return self._search_any(text, &table, hit)
+
+    cdef bint _search_plain(self, str text, int whole, const Table* table, Hit* first_word, Hit* hit) except -1:
         """What a text of ASCII means that is no keyword as it stands."""
         cdef Token tokens[TOKENS_ON_STACK]
         cdef Reading reading
         cdef Shape shape
-        cdef Hit hit
-        cdef _Group group
         cdef Cursor cursor
-        if table.group == NO_RULE:
-            return self._find_in_any(text, table)
-        group = <_Group>self._groups[table.group]
+        cdef _Group group = <_Group>self._groups[table.group]
+        cdef bint found = False, read
         _open(text, &cursor)
         _begin(&reading, tokens)
         # Most texts hold no word that any rule needs; to see that is all that they cost.
-        if not group.words.read(<const uint8_t*>cursor.data, min(cursor.length, LONGEST_READ), &reading, &shape):
-            _end(&reading, tokens)
-            return self._find_in_any(text, table)
-        if whole == UNSURE and (shape.courtesy or shape.words == 0 or cursor.length > LONGEST_READ):
-            if self._whole(cursor, table, &hit, first_word):
-                _end(&reading, tokens)
-                return hit.layer, hit.rule, hit.start, hit.end, -1
-        if self._phrases is not None and shape.triggers:
-            found = self._judge(text, &reading, table, group)
-            if found is not None:
-                _end(&reading, tokens)
-                return found
+        read = group.words.read(<const uint8_t*>cursor.data, min(cursor.length, LONGEST_READ), &reading, &shape)
+        if read:
+            if whole == UNSURE and (shape.courtesy or shape.words == 0 or cursor.length > LONGEST_READ):
+                found = self._whole(cursor, table, hit, first_word)
+            if not found and self._phrases is not None and shape.triggers:
+                found = self._judge(text, &reading, table, group, hit)
         _end(&reading, tokens)
         if reading.failed:
             raise MemoryError
-        if cursor.length <= LONGEST_DISGUISE and _may_be_disguised(&shape, group.longest):
-            found = self._find_disguised(text, cursor, table, group, shape.courtesy)
-            if found is not None:
-                return found
-        return self._find_own(cursor, table, first_word)
+        if not read:
+            return self._search_any(text, table, hit)
+        if not found and cursor.length <= LONGEST_DISGUISE and _may_be_disguised(&shape, group.longest):
+            found = self._find_disguised(text, cursor, table, group, shape.courtesy, hit)
+        return found or self._search_own(cursor, table, first_word, hit)
 
-    cdef object _find_in_any(self, str text, const Table* table):
+    cdef bint _search_any(self, str text, const Table* table, Hit* hit) except -1:
         """What a text means, whatever its characters are."""
         cdef Token tokens[TOKENS_ON_STACK]
         cdef Reading reading
-        cdef Hit hit, first_word
+        cdef Hit first_word
         cdef _Group group
         cdef Cursor cursor, limited
+        cdef bint found
         _open(text, &cursor)
-        if self._whole(cursor, table, &hit, &first_word):
-            return hit.layer, hit.rule, hit.start, hit.end, -1
+        if self._whole(cursor, table, hit, &first_word):
+            return True
         if table.group != NO_RULE:
             group = <_Group>self._groups[table.group]
             if self._phrases is not None:
@@ -379,91 +388,87 @@ cdef class KeywordMatcher:
                 limited.length = min(cursor.length, LONGEST_READ)
                 _begin(&reading, tokens)
                 self._phrases.read_tokens(limited, &reading)
-                found = self._judge(text, &reading, table, group)
+                found = self._judge(text, &reading, table, group, hit)
                 _end(&reading, tokens)
                 if reading.failed:
                     raise MemoryError
-                if found is not None:
-                    return found
-            if cursor.length <= LONGEST_DISGUISE:
-                found = self._find_disguised(text, cursor, table, group, True)
-                if found is not None:
-                    return found
-        return self._find_own(cursor, table, &first_word)
+                if found:
+                    return True
+            if cursor.length <= LONGEST_DISGUISE and self._find_disguised(text, cursor, table, group, True, hit):
+                return True
+        return self._search_own(cursor, table, &first_word, hit)
 
-    cdef object _find_own(self, Cursor cursor, const Table* table, const Hit* first_word):
+    cdef bint _search_own(self, Cursor cursor, const Table* table, const Hit* first_word, Hit* hit) noexcept nogil:
         """A keyword of the table's own, at the beginning of a text or in it."""
-        cdef Hit hit
         if first_word.rule != NO_RULE and table.layers >> FIRST_WORD & 1:
-            return FIRST_WORD, first_word.rule, first_word.start, first_word.end, first_word.argument
-        if table.anywhere and table.layers >> INSIDE & 1 and self._find_inside(cursor, table, &hit):
-            return INSIDE, hit.rule, hit.start, hit.end, -1
-        return None
+            hit[0] = first_word[0]
+            hit.layer = FIRST_WORD
+            return True
+        return table.anywhere and table.layers >> INSIDE & 1 and self._find_inside(cursor, table, hit)
 
-    cdef object _judge(self, str text, const Reading* reading, const Table* table, _Group group):
+    cdef bint _judge(self, str text, const Reading* reading, const Table* table, _Group group, Hit* hit) except -1:
         """What the phrases in a text mean."""
         cdef Span best
-        cdef uint32_t sections = 1 << FOOTER, start, end
+        cdef uint32_t sections = 1 << FOOTER, start
         if table.layers >> PHRASE & 1:
             sections |= (1 << GUARD) - 1
         if table.layers >> NOT_A_PERSON & 1:
             sections |= 1 << MACHINE
         if reading.failed or not self._phrases.find(reading, group.slots, group.languages, sections, &best):
-            return None
-        start, end = reading.tokens[best.first].start, reading.tokens[best.last - 1].end
+            return False
+        start = reading.tokens[best.first].start
         if best.section == FOOTER:
-            return self.find(text[:start], table.own) if start else None
-        return NOT_A_PERSON if best.section == MACHINE else PHRASE, best.rule, start, end, -1
+            return start > 0 and self._search(text[:start], table.own, hit)
+        return _hit(
+            hit, NOT_A_PERSON if best.section == MACHINE else PHRASE, best.rule, start,
+            reading.tokens[best.last - 1].end,
+        )
 
-    cdef object _find_disguised(self, str text, Cursor cursor, const Table* table, _Group group, bint courtesy):
+    cdef bint _find_disguised(
+        self, str text, Cursor cursor, const Table* table, _Group group, bint courtesy, Hit* hit
+    ) except -1:
         """A reserved keyword, the whole text, that is not written as keywords are; `spelling.pxi` has the ways.
 
         `courtesy`: whether courtesy words may stand at its ends.
         """
-        cdef Hit hit, unused
         cdef Letters letters
-        cdef Py_ssize_t start, end
         cdef int length
         cdef Table shared = table[0]
-        shared.own = shared.shared
         cdef str other
+        shared.own = shared.shared
         if not PyUnicode_IS_ASCII(text):
             other = _with_blanks(text)
             if other is not None:
-                return self.find(other, table.own)
-            if table.layers >> LOOKALIKE & 1:
-                other = _with_latin_letters(cursor, text)
-                if other is not None:
-                    _open(other, &cursor)
-                    if self._whole(cursor, &shared, &hit, &unused):
-                        return LOOKALIKE, hit.rule, hit.start, hit.end, -1
-            if table.layers >> GARBLED & 1:
-                other = _repaired(text)
-                if other is not None:
-                    _open(other, &cursor)
-                    if self._whole(cursor, &shared, &hit, &unused):
-                        return GARBLED, hit.rule, 0, len(text), -1
-            _open(text, &cursor)
+                return self._search(other, table.own, hit)
+            if table.layers >> LOOKALIKE & 1 and self._is_keyword(_with_latin_letters(cursor, text), &shared, hit):
+                return _hit(hit, LOOKALIKE, hit.rule, hit.start, hit.end)
+            if table.layers >> GARBLED & 1 and self._is_keyword(_repaired(text), &shared, hit):
+                return _hit(hit, GARBLED, hit.rule, 0, len(text))
         if courtesy and not self._leave_out_courtesy(&cursor, &shared):
-            return None
+            return False
         if not _gather(cursor, &letters):
-            return None
-        start, end = letters.start, letters.end
+            return False
         if table.layers >> SPELLED_OUT & 1 and _is_spelled_out(&letters):
-            hit.rule = self._rule_of(&letters, letters.count, &shared)
-            if hit.rule != NO_RULE:
-                return SPELLED_OUT, hit.rule, start, end, -1
+            if self._is_made_of(&letters, letters.count, &shared, hit):
+                return _hit(hit, SPELLED_OUT, hit.rule, letters.start, letters.end)
         if table.layers >> REPEATED & 1:
             length = _period(&letters)
-            if length:
-                hit.rule = self._rule_of(&letters, length, &shared)
-                if hit.rule != NO_RULE:
-                    return REPEATED, hit.rule, start, end, -1
+            if length and self._is_made_of(&letters, length, &shared, hit):
+                return _hit(hit, REPEATED, hit.rule, letters.start, letters.end)
         if table.layers >> MISSPELLING & 1 and letters.words == 1:
             hit.rule = group.nearest(&letters)
             if hit.rule != NO_RULE:
-                return MISSPELLING, hit.rule, start, end, -1
-        return None
+                return _hit(hit, MISSPELLING, hit.rule, letters.start, letters.end)
+        return False
+
+    cdef bint _is_keyword(self, str text, const Table* table, Hit* hit) except -1:
+        """Whether the whole of a text, if there is one, is a keyword."""
+        cdef Cursor cursor
+        cdef Hit unused
+        if text is None:
+            return False
+        _open(text, &cursor)
+        return self._whole(cursor, table, hit, &unused)
 
     cdef bint _leave_out_courtesy(self, Cursor* cursor, const Table* table) noexcept nogil:
         """Narrows the cursor to what is left of the text without courtesy words at its ends; False if nothing is."""
@@ -488,16 +493,17 @@ cdef class KeywordMatcher:
                 cursor.length = end
                 return True
 
-    cdef int32_t _rule_of(self, const Letters* letters, int count, const Table* table) noexcept nogil:
-        """The rule of the keyword that the first letters make, or NO_RULE."""
+    cdef bint _is_made_of(self, const Letters* letters, int count, const Table* table, Hit* hit) noexcept nogil:
+        """Whether the first letters make a keyword; its rule is noted."""
         cdef Walk walk
         cdef End end
         cdef int i
         _enter(&self._trie, &walk, 0)
         for i in range(count):
             if not _advance(&self._trie, &walk, letters.letters[i]):
-                return NO_RULE
-        return end.rule if self._end_of(&walk, table, &end) else NO_RULE
+                return False
+        hit.rule = end.rule if self._end_of(&walk, table, &end) else NO_RULE
+        return hit.rule != NO_RULE
 
     cdef bint _find_inside(self, Cursor cursor, const Table* table, Hit* hit) noexcept nogil:
         """The first of the table's own keywords that counts anywhere; of those that begin together, the longest."""
@@ -507,8 +513,7 @@ cdef class KeywordMatcher:
             start = cursor.next
             self._find(cursor, table, PUNCT | EMOJI, &found)
             if found.with_argument.flags & ANYWHERE:
-                hit.rule, hit.start, hit.end = found.with_argument.rule, start, found.after_argument.next
-                return True
+                return _hit(hit, INSIDE, found.with_argument.rule, start, found.after_argument.next)
             _read(&cursor)
             _skip_word(&cursor)
         return False

@@ -1,5 +1,6 @@
 """What texts mean to a program, and that each language's words hold however they are written."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from router._core import fold
 from router.language import LANGUAGES, Keyword, courtesy, keywords
+from router.language.automata import automaton
 from router.rules import (
     DEFAULT_PROGRAM,
     CustomKeyword,
@@ -255,6 +257,50 @@ def test_a_reserved_word_keeps_its_intent_however_it_is_decorated(word: tuple[st
     assert found.argument is None
     if not (before or after):
         assert found == expected
+
+
+#: What plain texts are made of that some layer listens to.
+PIECES = st.one_of(
+    st.sampled_from(sorted({word for word in automaton("en").words + automaton("fr").words if word.isascii()})),
+    st.sampled_from([word for _, word in WORDS if word.isascii()]),
+    st.sampled_from([word for word in courtesy("en") + courtesy("fr") if word.isascii()]),
+    st.sampled_from(["deals", "gift card", "s", "t", "o", "p", "st", "stopp", "12", "nonexistentword", "\x00"]),
+)
+SEPARATORS = st.sampled_from([" ", " ", " ", "  ", ". ", "! ", "?", "? ", "\n", '"', "'", "-", ".", ""])
+PLAIN_TEXTS = st.lists(st.tuples(PIECES, SEPARATORS), max_size=7).map(lambda parts: "".join(a + b for a, b in parts))
+OWN_WORDS = (CustomKeyword("deals"), CustomKeyword("gift card", anywhere=True), CustomKeyword("s"))
+BILINGUAL = RuleBook([KeywordSet(DEFAULT_PROGRAM, ("en", "fr"), OWN_WORDS)])
+
+
+@given(PLAIN_TEXTS.filter(lambda text: len(text) < 60))
+def test_a_plain_text_means_the_same_as_with_a_mark_that_nobody_sees(text: str) -> None:
+    """ASCII is read by code of its own, which must agree with that for all characters."""
+    plain = BILINGUAL.explain(DEFAULT_PROGRAM, text)
+    marked = BILINGUAL.explain(DEFAULT_PROGRAM, "\u0301" + text)
+
+    if plain is None or marked is None:
+        assert plain == marked
+    else:
+        assert (plain.match, plain.end, plain.folded) == (marked.match, marked.end - 1, marked.folded)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        *("stop ", "please ", "don't stop ", "not ", "i do not want ", "STOPSTOP", "S T O P ", "a", "?", "9.", '" '),
+        *("Liked “stop” ", "sto", "thanks\n", "é ", "🛑", "\u200b", "stор ", "退订", "إيقاف ", "ARRÃŠT ", "\ud800"),
+    ],
+)
+def test_a_mebibyte_takes_50_ms_at_most(unit: str) -> None:
+    text = unit * ((1 << 20) // len(unit.encode("utf-8", "surrogatepass")))
+    BILINGUAL.find(DEFAULT_PROGRAM, text)  # works out the entries of its characters, once in a process
+    taken = []
+    for _ in range(3):
+        start = time.process_time()
+        BILINGUAL.find(DEFAULT_PROGRAM, text)
+        taken.append(time.process_time() - start)
+
+    assert min(taken) <= 0.05
 
 
 @given(st.text(st.characters(), max_size=60))

@@ -26,7 +26,8 @@ cdef enum:
     TOKENS_ON_STACK = 256
     MOST_SPANS = 64
     MOST_LANGUAGES = 64
-    MANY_EXCEPTIONS = 40  # of a state: it gets a row for all symbols, which is read at once
+    MOST_STATES = 32_767
+    MANY_EXCEPTIONS = 16  # of a state: it gets a row for all symbols, which is read at once
     # Of ASCII characters and the first of others, for the reader.
     LINE_END = 1
     QUOTATION = 2
@@ -53,7 +54,7 @@ cdef struct Automaton:  # of one language
     int32_t* targets  # of the exceptions
     int32_t* others  # by state: where every other word leads
     int32_t* full_row  # by state: the number of its row for all symbols, or -1
-    int32_t* full_rows
+    int16_t* full_rows
     int32_t width  # of such a row
     int32_t* accepts  # by state: where its rules begin; one more than there are states
     int32_t* rules  # pairs of section and number of a rule
@@ -287,10 +288,12 @@ cdef class PhraseBook:
             if made.rows[state + 1] - made.rows[state] >= MANY_EXCEPTIONS:
                 made.full_row[state] = count
                 count += 1
-        rows = array("i", bytes(sizeof(int32_t) * max(count, 1) * made.width))
-        made.full_rows = <int32_t*><Py_ssize_t>rows.buffer_info()[0]
+        rows = array("h", bytes(sizeof(int16_t) * max(count, 1) * made.width))
+        made.full_rows = <int16_t*><Py_ssize_t>rows.buffer_info()[0]
         self._kept.append((numbers, rows))
-        cdef int32_t* row
+        cdef int16_t* row
+        if states > MOST_STATES:
+            raise ValueError(f"the rules of {automaton.language} need {states} states; at most {MOST_STATES} can be used")
         for state in range(states):
             if made.full_row[state] == NO_STATE:
                 continue

@@ -1,10 +1,11 @@
 # Texts of ASCII, read in one pass: their words as phrases are compared with them, and what they look like. Part of
 # _core.pyx.
 #
-# A word of up to ten letters and digits fits into 60 bits, so that one lookup of a number tells what it is.
+# A word of up to twelve letters and digits fits into a number of 63 bits, so that one lookup tells what it is.
 
 cdef enum:
-    LONGEST_PACKED = 10
+    LONGEST_PACKED = 12
+    KINDS = 37  # of letters and digits, and one for none
     STEM_KEY = 63  # the bit that tells a stem from a word
     LETTERS = 26
     NOT_OF_WORDS = 64  # kinds of characters from here on
@@ -12,6 +13,8 @@ cdef enum:
     # Flags of a word.
     TRIGGER = 1  # it asks for a closer look
     BEGINS_COURTESY = 2
+    IN_COURTESY = 4
+    COURTESY_FLAG_SHIFT = 2
 
 cdef struct Word:
     uint64_t key  # 0 for an empty place
@@ -24,6 +27,8 @@ cdef struct Shape:  # of a text of ASCII
     int longest  # word
     bint triggers  # whether a word stands in it that asks for a closer look
     bint courtesy  # whether a word stands in it that a courtesy may begin with
+    int others  # words that stand in no courtesy
+    bint begins_again  # whether one of those begins with the same letter as the first of them
     bint lost_letter  # whether a question mark stands inside a word
 
 # Of ASCII: the letter or digit, from 1 on; else NOT_OF_WORDS and what mark it is, or DROPPED.
@@ -51,8 +56,14 @@ cdef uint64_t _packed(str word):
     for ch in word:
         if ord(ch) >= 128 or _kinds[<uint32_t>ord(ch)] >= NOT_OF_WORDS:
             return 0
-        key = key << 6 | _kinds[<uint32_t>ord(ch)]
+        key = key * KINDS + _kinds[<uint32_t>ord(ch)]
     return key
+
+
+cdef bint _is_number(const uint8_t* text, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
+    while start < end and _kinds[text[start]] > LETTERS:
+        start += 1
+    return start == end
 
 
 @cython.final
@@ -79,12 +90,12 @@ cdef class _PlainWords:
         PyMem_Free(self._words)
 
     cdef int add_courtesy(self, str folded) except -1:
-        cdef Py_ssize_t end = 0
-        while end < len(folded) and folded[end].isalnum():
-            end += 1
-        if end > LONGEST_PACKED:
-            self._long_courtesies |= <uint64_t>1 << min(end, 63)
-        self._gather(folded[:end], OTHER, BEGINS_COURTESY, False)
+        cdef uint32_t flags = BEGINS_COURTESY | IN_COURTESY
+        for word in split_words(folded):
+            if len(word) > LONGEST_PACKED:
+                self._long_courtesies |= <uint64_t>1 << min(len(word), 63)
+            self._gather(word, OTHER, flags, False)
+            flags = IN_COURTESY
         return 0
 
     cdef int _gather(self, str word, int32_t token, uint32_t flags, bint stem) except -1:
@@ -120,54 +131,64 @@ cdef class _PlainWords:
             place = place + 1 & self._mask
         return place
 
-    cdef inline int32_t _token(self, uint64_t key, Py_ssize_t length, bint number, Shape* shape) noexcept nogil:
-        """The token of a word that fits into a key."""
-        cdef const Word* word = self._words + self._place_of(key)
+    cdef inline int32_t _token(self, const uint64_t* keys, Py_ssize_t length, Shape* shape) noexcept nogil:
+        """The token of a word that fits into a key; OTHER for a number. `keys` are those of its beginnings."""
+        cdef const Word* word = self._words + self._place_of(keys[length])
         cdef int32_t token = OTHER
         cdef Py_ssize_t stem
         if word.key:
             shape.triggers |= word.flags & TRIGGER
             shape.courtesy |= (word.flags & BEGINS_COURTESY) != 0
+            shape.others -= word.flags >> COURTESY_FLAG_SHIFT & 1
             token = word.token
         if token != OTHER:
             return token
         for stem in range(length, 0, -1):
             if self._stem_lengths >> stem & 1:
-                word = self._words + self._place_of(key >> 6 * (length - stem) | <uint64_t>1 << STEM_KEY)
+                word = self._words + self._place_of(keys[stem] | <uint64_t>1 << STEM_KEY)
                 if word.key:
                     shape.triggers |= word.flags & TRIGGER
                     return word.token
             if not self._stem_lengths & (1 << stem) - 1:
                 break
-        return NUMBER if number else OTHER
+        return OTHER
 
     cdef bint read(self, const uint8_t* text, Py_ssize_t length, Reading* reading, Shape* shape) noexcept nogil:
         """Reads a text of ASCII as `PhraseBook.read_tokens` does; False if it holds a character that is dropped."""
         cdef Py_ssize_t i = 0, start
+        cdef uint64_t keys[16]
         cdef uint64_t key
-        cdef uint8_t kind
-        cdef bint number
-        shape.words = shape.letters = shape.longest = 0
-        shape.triggers = shape.courtesy = shape.lost_letter = False
+        cdef uint8_t kind, beginning, first = 0
+        cdef int32_t token
+        cdef int others
+        shape.words = shape.letters = shape.longest = shape.others = 0
+        shape.triggers = shape.courtesy = shape.begins_again = shape.lost_letter = False
         _put(reading, START_OF_TEXT, 0, 0)
         while i < length:
             kind = _kinds[text[i]]
             if kind < NOT_OF_WORDS:
-                start, key, number = i, 0, True
+                start, key, beginning, others = i, 0, kind, shape.others
                 while kind < NOT_OF_WORDS:
-                    key = key << 6 | kind
-                    number &= kind > LETTERS
+                    key = key * KINDS + kind
                     i += 1
+                    keys[i - start & 15] = key
                     if i == length:
                         break
                     kind = _kinds[text[i]]
                 shape.words += 1
+                shape.others += 1
                 shape.letters += i - start
                 shape.longest = max(shape.longest, <int>(i - start))
                 if i - start <= LONGEST_PACKED:
-                    _put(reading, self._token(key, i - start, number, shape), start, i)
+                    token = self._token(keys, i - start, shape)
                 else:
-                    _put(reading, self._long_token(text, start, i, number, shape), start, i)
+                    token = self._long_token(text, start, i, shape)
+                if token == OTHER and _kinds[text[start]] > LETTERS and _is_number(text, start, i):
+                    token = NUMBER
+                _put(reading, token, start, i)
+                if shape.others > others:
+                    shape.begins_again |= beginning == first
+                    first = first or beginning
                 continue
             if kind == DROPPED:
                 return False
@@ -179,9 +200,9 @@ cdef class _PlainWords:
         return True
 
     cdef int32_t _long_token(
-        self, const uint8_t* text, Py_ssize_t start, Py_ssize_t end, bint number, Shape* shape
+        self, const uint8_t* text, Py_ssize_t start, Py_ssize_t end, Shape* shape
     ) noexcept nogil:
-        """The token of a word that fits into no key. It may be anything, so it asks for a closer look if it is known."""
+        """The token of a word that fits into no key. If it is known, it asks for a closer look."""
         cdef Cursor cursor
         cdef Py_ssize_t behind
         cdef int32_t token = OTHER
@@ -190,7 +211,7 @@ cdef class _PlainWords:
             cursor.kind, cursor.data, cursor.length, cursor.next, cursor.expansion_left = 1, text, end, start, 0
             token = self._book._word(&cursor, _read(&cursor) & 0xFFFFFF, &behind)
             shape.triggers |= token >= FIRST_WORD_ID
-        return NUMBER if number and token == OTHER else token
+        return token
 
     cdef void _read_mark(
         self, const uint8_t* text, Py_ssize_t length, Py_ssize_t at, int mark, Reading* reading, Shape* shape

@@ -35,6 +35,7 @@ cdef uint32_t _near_keys[128]  # by character: a bit for each letter that it may
 
 cdef struct Letters:  # the letters of a text, folded, without what stands between them
     uint32_t letters[LONGEST_DISGUISE]
+    uint64_t beginnings  # of words: a bit for each letter
     int count
     int words
     int longest  # word
@@ -95,7 +96,7 @@ cdef bint _gather(Cursor cursor, Letters* letters) noexcept nogil:
     cdef uint32_t entry, behaviour
     cdef int word = 0
     cdef Cursor after
-    letters.count = letters.words = letters.longest = 0
+    letters.beginnings = letters.count = letters.words = letters.longest = 0
     while True:
         entry = _read(&cursor)
         behaviour = entry >> 24
@@ -112,6 +113,7 @@ cdef bint _gather(Cursor cursor, Letters* letters) noexcept nogil:
         if letters.count == LONGEST_DISGUISE or (entry != WILDCARD and _stands_alone(entry & 0xFFFFFF)):
             return False
         if word == 0:
+            letters.beginnings |= <uint64_t>1 << letters.count
             letters.words += 1
             if letters.words == 1:
                 letters.start = cursor.next - 1
@@ -135,16 +137,16 @@ cdef bint _may_be_disguised(const Shape* shape, int longest) noexcept nogil:
         return shape.letters >= SHORTEST_DRAWN_OUT
     if shape.letters <= 2 * shape.words + 2 or shape.lost_letter:  # single letters, and perhaps a courtesy word
         return True
-    if shape.longest * shape.words == shape.letters:
-        return True
-    return shape.words == 2 and (shape.courtesy or shape.letters <= longest)
+    if shape.courtesy:
+        return shape.begins_again or shape.others <= 2
+    return shape.begins_again or shape.words == 2 and shape.letters <= longest
 
 
 cdef int _period(const Letters* letters) noexcept nogil:
     """How many letters make the word that the text repeats; 0 if it repeats none."""
     cdef int length, i
     for length in range(3, letters.count // 2 + 1):
-        if letters.count % length or (letters.words == 1 and length < 4):
+        if letters.count % length or (length < 4 if letters.words == 1 else not letters.beginnings >> length & 1):
             continue
         i = length
         while i < letters.count and letters.letters[i] == letters.letters[i - length]:
