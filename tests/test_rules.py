@@ -263,7 +263,7 @@ def test_a_reserved_word_keeps_its_intent_however_it_is_decorated(word: tuple[st
 PIECES = st.one_of(
     st.sampled_from(sorted({word for word in automaton("en").words + automaton("fr").words if word.isascii()})),
     st.sampled_from([word for _, word in WORDS if word.isascii()]),
-    st.sampled_from([word for word in courtesy("en") + courtesy("fr") if word.isascii()]),
+    st.sampled_from([word for word in (*courtesy("en"), *courtesy("fr")) if word.isascii()]),
     st.sampled_from(["deals", "gift card", "s", "t", "o", "p", "st", "stopp", "12", "nonexistentword", "\x00"]),
 )
 SEPARATORS = st.sampled_from([" ", " ", " ", "  ", ". ", "! ", "?", "? ", "\n", '"', "'", "-", ".", ""])

@@ -293,7 +293,7 @@ cdef class PhraseBook:
         self._kept.append((numbers, rows))
         cdef int16_t* row
         if states > MOST_STATES:
-            raise ValueError(f"the rules of {automaton.language} need {states} states; at most {MOST_STATES} can be used")
+            raise ValueError(f"the rules of {automaton.language} need {states} states; {MOST_STATES} can be used")
         for state in range(states):
             if made.full_row[state] == NO_STATE:
                 continue
