@@ -39,7 +39,8 @@ class BuildExtension(build_ext):
         built = "." if self.inplace or self.editable_mode else self.build_lib
         folder = os.path.join(built, "router", "language", "phrases")
         environment = {**os.environ, "PYTHONPATH": os.path.abspath(built)}
-        command = [sys.executable, "-m", "router.language.automata", folder]
+        # -P: the package that was built, not the sources in the folder that this runs in.
+        command = [sys.executable, "-P", "-m", "router.language.automata", os.path.abspath(folder)]
         subprocess.run(command, check=True, env=environment)  # noqa: S603
 
 
