@@ -40,7 +40,7 @@ class BuildExtension(build_ext):
         folder = os.path.join(built, "router", "language", "phrases")
         environment = {**os.environ, "PYTHONPATH": os.path.abspath(built)}
         # -P: the package that was built, not the sources in the folder that this runs in.
-        command = [sys.executable, "-P", "-m", "router.language.automata", os.path.abspath(folder)]
+        command = [sys.executable, "-P", "-m", "router.language.automata", folder]
         subprocess.run(command, check=True, env=environment)  # noqa: S603
 
 

@@ -235,15 +235,15 @@ cdef class KeywordMatcher:
         self, const Found* found, const Table* table, uint32_t edge, int courtesy_before, Py_ssize_t start, Hit* hit
     ) noexcept nogil:
         """Whether the keyword, with the courtesy words around it, is the whole text."""
-        cdef int behind
+        cdef int behind, layer
         if not found.keyword.flags:
             return False
         behind = self._courtesy_behind(found, table, edge)
         if behind < 0:
             return False
-        _hit(hit, WITH_COURTESY if behind or courtesy_before else KEYWORD, found.keyword.rule, start,
-             found.after_keyword.next)
-        return table.layers >> hit.layer & 1
+        layer = WITH_COURTESY if behind or courtesy_before else KEYWORD
+        _hit(hit, layer, found.keyword.rule, start, found.after_keyword.next)
+        return table.layers >> layer & 1
 
     cdef bint _whole(self, Cursor cursor, const Table* table, Hit* hit, Hit* first_word) noexcept nogil:
         """Whether the whole text is a keyword. If not, `first_word.rule` may be one that takes an argument."""
@@ -274,7 +274,10 @@ cdef class KeywordMatcher:
     cdef int _whole_plain(
         self, const uint8_t* text, Py_ssize_t length, const Table* table, Hit* hit, Hit* first_word
     ) noexcept nogil:
-        """`_whole` for texts of ASCII. UNSURE if courtesy words may stand in it, or characters that are dropped."""
+        """`_whole` for texts of ASCII, but for courtesy words and characters that are dropped: UNSURE where they count.
+
+        `first_word` is as with `_whole` if no courtesy word stands in the text.
+        """
         cdef Walk walk
         cdef Py_ssize_t start = 0, end = length, i, behind
         cdef uint32_t entry
@@ -330,73 +333,50 @@ cdef class KeywordMatcher:
     cdef bint _search(self, str text, int32_t number, Hit* hit) except -1:
         """Whether a text means anything to a table; `hit` is what."""
         cdef Table table = self._table(number)
-        cdef Hit first_word
         cdef Cursor cursor
-        cdef int whole
+        cdef Hit first_word
+        cdef int whole = UNSURE
         if PyUnicode_IS_ASCII(text):
             whole = self._whole_plain(<const uint8_t*>PyUnicode_DATA(text), len(text), &table, hit, &first_word)
             if whole == YES:
                 return True
-            if table.group != NO_RULE:
-                return self._search_plain(text, whole, &table, &first_word, hit)
-            if whole == NO:
-                _open(text, &cursor)
-                return self._search_own(cursor, &table, &first_word, hit)
-        return self._search_any(text, &table, hit)
+        _open(text, &cursor)
+        if table.group != NO_RULE:
+            if self._search_shared(text, cursor, whole, &table, &first_word, hit):
+                return True
+        elif whole == UNSURE and self._whole(cursor, &table, hit, &first_word):
+            return True
+        return self._search_own(cursor, &table, &first_word, hit)
 
-    cdef bint _search_plain(self, str text, int whole, const Table* table, Hit* first_word, Hit* hit) except -1:
-        """What a text of ASCII means that is no keyword as it stands."""
+    cdef bint _search_shared(
+        self, str text, Cursor cursor, int whole, const Table* table, Hit* first_word, Hit* hit
+    ) except -1:
+        """What a text means by all that the table shares with others. `whole`: what `_whole_plain` said, or UNSURE."""
         cdef Token tokens[TOKENS_ON_STACK]
         cdef Reading reading
         cdef Shape shape
-        cdef Cursor cursor
         cdef _Group group = <_Group>self._groups[table.group]
-        cdef bint found = False, read
-        _open(text, &cursor)
+        cdef Cursor limited = cursor
+        cdef bint plain, found = False
+        limited.length = min(cursor.length, LONGEST_READ)
         _begin(&reading, tokens)
-        # Most texts hold no word that any rule needs; to see that is all that they cost.
-        read = group.words.read(<const uint8_t*>cursor.data, min(cursor.length, LONGEST_READ), &reading, &shape)
-        if read:
-            if whole == UNSURE and (shape.courtesy or shape.words == 0 or cursor.length > LONGEST_READ):
-                found = self._whole(cursor, table, hit, first_word)
-            if not found and self._phrases is not None and shape.triggers:
-                found = self._judge(text, &reading, table, group, hit)
-        _end(&reading, tokens)
+        # Most texts are of ASCII and hold no word that any rule needs; to see that is all that they cost.
+        plain = PyUnicode_IS_ASCII(text) and group.words.read(
+            <const uint8_t*>cursor.data, limited.length, &reading, &shape
+        )
+        if not plain or whole == UNSURE and (shape.courtesy or shape.words == 0 or cursor.length > LONGEST_READ):
+            found = self._whole(cursor, table, hit, first_word)
+        if not found and self._phrases is not None and not (plain and not shape.triggers):
+            if not plain:
+                reading.count = 0
+                self._phrases.read_tokens(limited, &reading)
+            found = self._judge(text, &reading, table, group, hit)
+        _discard(&reading, tokens)
         if reading.failed:
             raise MemoryError
-        if not read:
-            return self._search_any(text, table, hit)
-        if not found and cursor.length <= LONGEST_DISGUISE and _may_be_disguised(&shape, group.longest):
-            found = self._find_disguised(text, cursor, table, group, shape.courtesy, hit)
-        return found or self._search_own(cursor, table, first_word, hit)
-
-    cdef bint _search_any(self, str text, const Table* table, Hit* hit) except -1:
-        """What a text means, whatever its characters are."""
-        cdef Token tokens[TOKENS_ON_STACK]
-        cdef Reading reading
-        cdef Hit first_word
-        cdef _Group group
-        cdef Cursor cursor, limited
-        cdef bint found
-        _open(text, &cursor)
-        if self._whole(cursor, table, hit, &first_word):
-            return True
-        if table.group != NO_RULE:
-            group = <_Group>self._groups[table.group]
-            if self._phrases is not None:
-                limited = cursor
-                limited.length = min(cursor.length, LONGEST_READ)
-                _begin(&reading, tokens)
-                self._phrases.read_tokens(limited, &reading)
-                found = self._judge(text, &reading, table, group, hit)
-                _end(&reading, tokens)
-                if reading.failed:
-                    raise MemoryError
-                if found:
-                    return True
-            if cursor.length <= LONGEST_DISGUISE and self._find_disguised(text, cursor, table, group, True, hit):
-                return True
-        return self._search_own(cursor, table, &first_word, hit)
+        if found or cursor.length > LONGEST_DISGUISE or plain and not _may_be_disguised(&shape, group.longest):
+            return found
+        return self._find_disguised(text, cursor, table, group, not plain or shape.courtesy, hit)
 
     cdef bint _search_own(self, Cursor cursor, const Table* table, const Hit* first_word, Hit* hit) noexcept nogil:
         """A keyword of the table's own, at the beginning of a text or in it."""

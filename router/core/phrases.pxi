@@ -26,7 +26,7 @@ cdef enum:
     TOKENS_ON_STACK = 256
     MOST_SPANS = 64
     MOST_LANGUAGES = 64
-    MOST_STATES = 32_767
+    MOST_STATES = 32_767  # of a language; they are kept in 16 bits
     MANY_EXCEPTIONS = 16  # of a state: it gets a row for all symbols, which is read at once
     # Of ASCII characters and the first of others, for the reader.
     LINE_END = 1
@@ -117,7 +117,7 @@ cdef inline void _begin(Reading* reading, Token* on_stack) noexcept nogil:
     reading.tokens, reading.count, reading.room, reading.failed = on_stack, 0, TOKENS_ON_STACK, False
 
 
-cdef inline void _end(const Reading* reading, const Token* on_stack) noexcept nogil:
+cdef inline void _discard(const Reading* reading, const Token* on_stack) noexcept nogil:
     if reading.tokens is not on_stack:
         PyMem_RawFree(reading.tokens)
 
@@ -156,6 +156,7 @@ cdef void _put_break(Reading* reading, int32_t kind, Py_ssize_t at) noexcept nog
 
 
 cdef void _end_reading(Reading* reading, Py_ssize_t length) noexcept nogil:
+    """Ends the text; a break that stands last separates nothing and goes."""
     if reading.count and reading.tokens[reading.count - 1].id == BREAK:
         reading.count -= 1
     _put(reading, END_OF_TEXT, length, length)
@@ -280,6 +281,8 @@ cdef class PhraseBook:
 
     cdef int _make_full_rows(self, automaton, Automaton* made) except -1:
         cdef int32_t state, symbol, exception, states = len(automaton.others), count = 0
+        if states > MOST_STATES:
+            raise ValueError(f"the rules of {automaton.language} need {states} states; {MOST_STATES} can be used")
         made.width = max(automaton.symbol_of.values()) + 1
         numbers = array("i", bytes(sizeof(int32_t) * states))
         made.full_row = <int32_t*><Py_ssize_t>numbers.buffer_info()[0]
@@ -292,8 +295,6 @@ cdef class PhraseBook:
         made.full_rows = <int16_t*><Py_ssize_t>rows.buffer_info()[0]
         self._kept.append((numbers, rows))
         cdef int16_t* row
-        if states > MOST_STATES:
-            raise ValueError(f"the rules of {automaton.language} need {states} states; {MOST_STATES} can be used")
         for state in range(states):
             if made.full_row[state] == NO_STATE:
                 continue
@@ -328,7 +329,7 @@ cdef class PhraseBook:
         cdef Cursor before
         cdef End found
         cdef uint32_t entry
-        cdef int32_t stem = OTHER, length = 0
+        cdef int32_t stem = OTHER
         cdef bint digits = True, alone = _stands_alone(ch), alive = True
         _enter(&self._lexicon, &walk, 0)
         while True:
@@ -337,7 +338,6 @@ cdef class PhraseBook:
                 alive = _advance(&self._lexicon, &walk, ch)
                 if alive and _ends_here(&walk) and _end_in(&self._lexicon, &walk, STEMS, &found):
                     stem = found.rule
-            length += 1
             end[0] = cursor.next
             if alone:
                 break
@@ -516,7 +516,7 @@ cdef class PhraseBook:
                 return None
             return best.rule, reading.tokens[best.first].start, reading.tokens[best.last - 1].end
         finally:
-            _end(&reading, tokens)
+            _discard(&reading, tokens)
 
 
 _place_marks()

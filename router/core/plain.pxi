@@ -14,7 +14,6 @@ cdef enum:
     TRIGGER = 1  # it asks for a closer look
     BEGINS_COURTESY = 2
     IN_COURTESY = 4
-    COURTESY_FLAG_SHIFT = 2
 
 cdef struct Word:
     uint64_t key  # 0 for an empty place
@@ -92,7 +91,7 @@ cdef class _PlainWords:
     cdef int add_courtesy(self, str folded) except -1:
         cdef uint32_t flags = BEGINS_COURTESY | IN_COURTESY
         for word in split_words(folded):
-            if len(word) > LONGEST_PACKED:
+            if flags & BEGINS_COURTESY and len(word) > LONGEST_PACKED:
                 self._long_courtesies |= <uint64_t>1 << min(len(word), 63)
             self._gather(word, OTHER, flags, False)
             flags = IN_COURTESY
@@ -139,7 +138,7 @@ cdef class _PlainWords:
         if word.key:
             shape.triggers |= word.flags & TRIGGER
             shape.courtesy |= (word.flags & BEGINS_COURTESY) != 0
-            shape.others -= word.flags >> COURTESY_FLAG_SHIFT & 1
+            shape.others -= (word.flags & IN_COURTESY) != 0
             token = word.token
         if token != OTHER:
             return token

@@ -173,6 +173,16 @@ cdef inline bint _end_in(const Trie* trie, const Walk* walk, int32_t scope, End*
     return True
 
 
+cdef void* _grown(void* memory, Py_ssize_t* room, Py_ssize_t needed, size_t size) noexcept nogil:
+    """Memory with room for as many things of a size as are needed, and for some more; NULL if there is none."""
+    if needed <= room[0]:
+        return memory
+    memory = PyMem_RawRealloc(memory, <size_t>(2 * needed + 64) * size)
+    if memory is not NULL:
+        room[0] = 2 * needed + 64
+    return memory
+
+
 @cython.final
 cdef class _TrieBuilder:
     """Gathers keys, then makes a trie of them without holding the interpreter lock."""
@@ -218,19 +228,14 @@ cdef class _TrieBuilder:
         return NO_RULE
 
     cdef int _make_room(self, Py_ssize_t codes) except -1:
-        cdef void* memory
-        if self._used + codes > self._room:
-            self._room = 2 * self._room + codes + 1024
-            memory = PyMem_RawRealloc(self._keys, self._room)
-            if memory is NULL:
-                raise MemoryError
-            self._keys = <uint8_t*>memory
-        if self._count >= self._entries_room:
-            self._entries_room = 2 * self._entries_room + 64
-            memory = PyMem_RawRealloc(self._entries, self._entries_room * sizeof(Entry))
-            if memory is NULL:
-                raise MemoryError
-            self._entries = <Entry*>memory
+        cdef void* keys = _grown(self._keys, &self._room, self._used + codes, 1)
+        if keys is NULL:
+            raise MemoryError
+        self._keys = <uint8_t*>keys
+        cdef void* entries = _grown(self._entries, &self._entries_room, self._count + 1, sizeof(Entry))
+        if entries is NULL:
+            raise MemoryError
+        self._entries = <Entry*>entries
         return 0
 
     cdef Py_ssize_t build(self, Trie* trie) except -2:
@@ -276,11 +281,7 @@ cdef class _TrieBuilder:
         return -1
 
     cdef inline bint _same_key(self, const Entry* a, const Entry* b) noexcept nogil:
-        return (
-            a.beginning == b.beginning
-            and a.length == b.length
-            and memcmp(a.key, b.key, a.length) == 0
-        )
+        return a.beginning == b.beginning and a.length == b.length and memcmp(a.key, b.key, a.length) == 0
 
     cdef inline uint8_t _code(self, Py_ssize_t entry, uint32_t depth) noexcept nogil:
         return self._entries[entry].key[depth]
@@ -303,14 +304,13 @@ cdef class _TrieBuilder:
     cdef uint32_t _new_nodes(self, Py_ssize_t count) noexcept nogil:
         """The place of the first of some new nodes; 0 if memory is short."""
         cdef uint32_t first = self._made.node_count
-        cdef void* memory
-        if first + count > self._node_room:
-            self._node_room = 2 * self._node_room + count + 64
-            memory = PyMem_RawRealloc(self._made.nodes, self._node_room * sizeof(Node))
-            if memory is NULL or self._node_room > PATH:
-                self._failed = True
-                return 0
-            self._made.nodes = <Node*>memory
+        cdef void* nodes = NULL
+        if first + count < PATH:
+            nodes = _grown(self._made.nodes, &self._node_room, first + count, sizeof(Node))
+        if nodes is NULL:
+            self._failed = True
+            return 0
+        self._made.nodes = <Node*>nodes
         memset(self._made.nodes + first, 0, count * sizeof(Node))
         self._made.node_count += count
         return first
@@ -380,15 +380,14 @@ cdef class _TrieBuilder:
         """Keeps the ends of a key; one more than the place of the first."""
         cdef uint32_t first = self._made.end_count
         cdef Py_ssize_t i
-        cdef void* memory
+        cdef void* ends = NULL
         self._count_key(low, high)
-        if first + high - low > self._end_room:
-            self._end_room = 2 * self._end_room + high - low + 64
-            memory = PyMem_RawRealloc(self._made.ends, self._end_room * sizeof(End))
-            if memory is NULL or self._end_room > END_PLACE:
-                self._failed = True
-                return 0
-            self._made.ends = <End*>memory
+        if first + high - low < END_PLACE:
+            ends = _grown(self._made.ends, &self._end_room, first + high - low, sizeof(End))
+        if ends is NULL:
+            self._failed = True
+            return 0
+        self._made.ends = <End*>ends
         for i in range(low, high):
             self._made.ends[first + i - low] = self._entries[i].end
         self._made.ends[first].flags |= (high - low) << COUNT_SHIFT
