@@ -12,6 +12,7 @@ RouterError
 │   └── WrongContentType  415
 ├── StoreUnavailable      the store is away or too slow; nothing was acknowledged
 ├── StoreMismatch         the store was set up differently from the configuration
+├── AddressUnusable       the server cannot listen where it was told to
 ├── LeaseLost             another worker holds the shard now
 ├── NoSuchLetter          no dead letter has that id
 ├── OutdatedLetter        the person has said something else since
@@ -102,6 +103,10 @@ class StoreUnavailable(RouterError):
 
 class StoreMismatch(RouterError):
     """The store was set up differently from what the configuration says."""
+
+
+class AddressUnusable(RouterError):
+    """The server cannot listen where it was told to."""
 
 
 class LeaseLost(RouterError):

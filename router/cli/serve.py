@@ -1,6 +1,9 @@
 """`keyroute serve`: the server."""
 
 import logging
+import signal
+import socket
+import sys
 import time
 from pathlib import Path
 
@@ -9,8 +12,9 @@ import uvicorn
 
 from router._version import VERSION
 from router.app import create_app
+from router.cli import listen
 from router.cli.options import config_option
-from router.config import Settings, load
+from router.config import load
 from router.service import Role
 from router.telemetry import set_up_logs
 
@@ -29,34 +33,41 @@ from router.telemetry import set_up_logs
 )
 def command(config: Path, host: str | None, port: int | None, uds: Path | None, role: Role) -> None:
     """Serve the configuration until SIGTERM or Ctrl-C. SIGHUP reads the file again."""
+    # uvicorn sends itself the signal again once it has stopped; what is open here is to be closed then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     settings = load(config)
     set_up_logs(logging.INFO)
-    app = create_app(settings, role=role, clock=time.time, config=config)
-    server = uvicorn.Server(_server_config(app, settings, host, port, uds))
-    # Why the start failed is said once and in words, below.
-    logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
-    try:
-        server.run()
-    except SystemExit:
-        if app.state.failure is None:
-            raise
+    if uds is None and host is None and port is None:
+        uds = settings.server.uds
+    port = settings.server.port if port is None else port
+    with listen.unix(uds) if uds else listen.tcp(host or settings.server.host, port) as (listener, place):
+        app = create_app(settings, role=role, clock=time.time, config=config)
+        # Why the start failed is said once and in words, below.
+        logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
+        try:
+            _Server(_server_config(app), place).run([listener])
+        except SystemExit:
+            if app.state.failure is None:
+                raise
     if app.state.failure is not None:
         raise app.state.failure
 
 
-def _server_config(
-    app: object, settings: Settings, host: str | None, port: int | None, uds: Path | None
-) -> uvicorn.Config:
-    socket = uds or (settings.server.uds if host is None and port is None else None)
-    host = host or settings.server.host
-    port = settings.server.port if port is None else port
-    place = f"unix:{socket}" if socket else f"http://{host}:{port}"
-    click.echo(f"keyroute {VERSION} serves {place}", err=True)
+class _Server(uvicorn.Server):
+    """Says where it serves as soon as it does."""
+
+    def __init__(self, config: uvicorn.Config, place: str) -> None:
+        super().__init__(config)
+        self._place = place
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        click.echo(f"keyroute {VERSION} serves {self._place}", err=True)
+
+
+def _server_config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # an ASGI application; uvicorn's own name for the type is private
-        host=host,
-        port=port,
-        uds=str(socket) if socket else None,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -64,5 +75,6 @@ def _server_config(
         access_log=False,
         log_config=None,
         server_header=False,
+        backlog=listen.BACKLOG,
         timeout_graceful_shutdown=10,
     )
