@@ -3,25 +3,24 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
 import pytest
 
 from router.delivery.aliases import AliasWorker
+from router.delivery.attempt import Destination, Held
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
-from router.delivery.lane import Destination, Held, Lane
-from router.errors import DeliveryError, LeaseLost
+from router.delivery.lane import Lane
+from router.errors import DeliveryError, LeaseLost, OutdatedLetter
 from router.ports import Http, Options, OptionsType
 from router.store import Commits, DeadLetters, Outbox, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event
-from tests.commits import LEAVE, Clock, text, until
-
-Deliver = Callable[[Sequence[Event]], Sequence[DeliveryError | None]]
+from tests.commits import LEAVE, START, STOP, Clock, text, until
 
 
 class Recorder:
@@ -39,6 +38,7 @@ class Recorder:
         self.batches: list[list[str]] = []
         self.aliases: list[list[str]] = []
         self.refuse: dict[str, DeliveryError] = {}
+        self.break_on: set[str] = set()
         self.refuse_alias: set[str] = set()
         self.alias_failure: DeliveryError | None = None
         self.alias_gate = asyncio.Event()
@@ -58,6 +58,8 @@ class Recorder:
 
     async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
         self.batches.append([event.id for event in events])
+        if self.break_on & set(self.batches[-1]):
+            raise KeyError("a mistake in the adapter")
         results: list[DeliveryError | None] = []
         stopped: dict[str, DeliveryError] = {}
         for event in events:
@@ -69,6 +71,14 @@ class Recorder:
             self.taken += [event for event, error in zip(events, results, strict=True) if error is None]
             self._changed.notify_all()
         return results
+
+    async def tried(self, count: int) -> None:
+        """Waits until that many batches were attempted."""
+
+        async def enough() -> bool:
+            return len(self.batches) >= count
+
+        await until(enough)
 
     async def has(self, count: int) -> list[str]:
         """Waits until that many were taken, and gives their ids in order."""
@@ -229,6 +239,42 @@ async def test_events_are_sent_again_until_they_are_taken_and_those_taken_are_no
         await bench.settled()
 
     assert set(map(tuple, platform.batches)) == {tuple(ids("a", "b", "c")), tuple(ids("a"))}
+
+
+async def test_an_adapter_that_fails_in_its_own_way_loses_nothing_and_is_tried_again(bench: Bench) -> None:
+    await bench.accept("a", "b")
+    platform = Recorder()
+    platform.break_on = {"evt_a"}
+    async with bench.lane(platform):
+        await platform.tried(2)
+        platform.break_on.clear()
+        assert await platform.has(2) == ids("a", "b")
+
+
+async def test_an_adapter_that_fails_for_too_long_leaves_dead_letters(bench: Bench) -> None:
+    await bench.accept("a")
+    platform = Recorder()
+    platform.break_on = {"evt_a"}
+    async with bench.lane(platform, give_up_after=0.0):
+        await bench.settled()
+
+    letters = [letter.reason async for letter in DeadLetters(bench.store, 8).each()]
+    assert letters == ["the adapter failed with KeyError; the log has the rest"]
+
+
+async def test_a_change_of_consent_that_does_not_hold_any_more_is_not_retried(bench: Bench) -> None:
+    sender, dead = bench.senders[0], DeadLetters(bench.store, 8)
+    await bench.commits.commit(text("start", START, sender=sender, destinations=("crm",)))
+    platform = Recorder()
+    platform.refuse["evt_start"] = DeliveryError("400", retryable=False)
+    async with bench.lane(platform):
+        await bench.settled()
+    letter = await anext(dead.each())
+    await bench.commits.commit(text("stop", STOP, sender=sender))
+
+    with pytest.raises(OutdatedLetter, match="is unsubscribed by now, and this would tell crm subscribed"):
+        await dead.retry(letter.id)
+    assert [left.id async for left in dead.each()] == [letter.id]
 
 
 async def test_what_was_taken_beyond_an_open_event_is_not_sent_again_by_the_next_worker(bench: Bench) -> None:

@@ -1,11 +1,12 @@
 """The worker that makes unknown people known to a platform: many at a time, each once, while their texts wait."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from router.delivery.attempt import adapter_fault
 from router.delivery.gate import Gate
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Platform
@@ -61,24 +62,30 @@ class AliasWorker:
             await self._create(batch)
 
     async def _create(self, batch: list[_Request]) -> None:
-        while True:
+        while batch:
             await self._gate.opened()
-            try:
-                await self._platform.ensure_aliases(self._http, [request.sender for request in batch])
-            except DeliveryError as error:
-                if error.retryable:
-                    _log.warning("alias creation will be retried", destination=self._name, reason=error.reason)
-                    self._gate.failed(error)
-                    batch = await self._without_overdue(batch, error)
-                    if batch:
-                        continue
-                    return
+            error = await self._attempt([request.sender for request in batch])
+            if error is None:
+                self._gate.succeeded()
+                for request in batch:
+                    request.release(request.sender)
+                return
+            if not error.retryable:
                 await self._refused(batch, error)
                 return
-            self._gate.succeeded()
-            for request in batch:
-                request.release(request.sender)
-            return
+            _log.warning("alias creation will be retried", destination=self._name, reason=error.reason)
+            self._gate.failed(error)
+            batch = await self._without_overdue(batch, error)
+
+    async def _attempt(self, senders: Sequence[str]) -> DeliveryError | None:
+        try:
+            await self._platform.ensure_aliases(self._http, senders)
+        except DeliveryError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 (as in router.delivery.attempt)
+            _log.exception("adapter failed", destination=self._name)
+            return adapter_fault(error)
+        return None
 
     async def _without_overdue(self, batch: list[_Request], error: DeliveryError) -> list[_Request]:
         """Those that can wait longer; the others are given up on."""

@@ -3,56 +3,15 @@
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
-
-import structlog
+from typing import Any
 
 from router.delivery.aliases import AliasWorker
+from router.delivery.attempt import Attempt, Attempts, Destination, Held, Waiting
 from router.delivery.gate import Gate
-from router.errors import DeliveryError, StoreUnavailable
-from router.ports import Http, Platform
-from router.store import Entry, Lease, Outbox, Parked, People, Steps
+from router.errors import DeliveryError
+from router.store import Entry, Outbox, Parked, People, Steps
 from router.telemetry import Metrics
 from router.types import Event
-
-_log = structlog.get_logger("router.delivery.lane")
-_Waiting = TypeVar("_Waiting", Entry, Parked)
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A configured destination, ready to be delivered to. `give_up_after` is in seconds."""
-
-    name: str
-    platform: Platform
-    http: Http
-    gate: Gate
-    give_up_after: float
-
-
-class Held:
-    """A lease as long as it is held for sure: past `until` (monotonic seconds) nothing more is sent under it."""
-
-    def __init__(self, lease: Lease, until: float) -> None:
-        self.lease = lease
-        self.until = until
-
-
-@dataclass(slots=True)
-class Attempt(Generic[_Waiting]):
-    """What became of a batch. `errors` are those of the `failed` entries, which are tried again."""
-
-    taken: list[_Waiting] = field(default_factory=list)
-    dead: list[tuple[_Waiting, DeliveryError]] = field(default_factory=list)
-    failed: list[_Waiting] = field(default_factory=list)
-    errors: list[DeliveryError] = field(default_factory=list)
-
-    @property
-    def settled(self) -> set[str]:
-        """The ids of the outbox entries that need no further attempt."""
-        entries = (*self.taken, *(entry for entry, _ in self.dead))
-        return {entry.id for entry in entries if isinstance(entry, Entry)}
 
 
 class Lane:
@@ -81,7 +40,7 @@ class Lane:
         self._aliases = aliases
         self._metrics = metrics
         self._clock = clock
-        self._monotonic = monotonic
+        self._attempts = Attempts(held, destination, metrics, clock, monotonic)
         self._news = asyncio.Event()
         self._released: asyncio.Queue[str] = asyncio.Queue()
         #: Whoever failed alone is tried again at its own pace, and holds up nobody else.
@@ -92,12 +51,16 @@ class Lane:
         self._position = ""
         self._ahead: set[str] = set()
         self._stopping = False
-        self.in_flight = False
 
     @property
     def shard(self) -> int:
         """The shard that is delivered."""
         return self._held.lease.shard
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether an attempt is under way now."""
+        return self._attempts.in_flight > 0
 
     def notify(self) -> None:
         """The shard has new entries."""
@@ -142,7 +105,7 @@ class Lane:
         """Sees to it that each entry is delivered, parked, passed over or given up on."""
         pending = await self._take_up(entries, entries, [])
         while pending and not self._stopping:
-            attempt = await self._deliver(self._batch(pending), self._destination.gate)
+            attempt = await self._attempts.make(self._batch(pending), self._destination.gate)
             if attempt.settled:
                 pending = await self._note_attempt(entries, pending, attempt)
             elif len(pending) < self._platform.batch_size:
@@ -160,7 +123,7 @@ class Lane:
             await self._record(steps, parked)
         return pending
 
-    async def _note_attempt(self, entries: list[Entry], pending: list[Entry], attempt: "Attempt[Entry]") -> list[Entry]:
+    async def _note_attempt(self, entries: list[Entry], pending: list[Entry], attempt: Attempt[Entry]) -> list[Entry]:
         """Records an attempt; what is still open. A sender who failed while others did not waits by itself."""
         steps = Steps()
         self._give_up(steps, attempt)
@@ -234,68 +197,13 @@ class Lane:
             else:
                 self.release(sender)
 
-    def _batch(self, pending: Sequence[_Waiting]) -> list[_Waiting]:
+    def _batch(self, pending: Sequence[Waiting]) -> list[Waiting]:
         if not self._platform.one_per_sender:
             return list(pending[: self._platform.batch_size])
         first = {entry.event.message.sender: entry for entry in reversed(pending)}
         return list(reversed(first.values()))[: self._platform.batch_size]
 
-    async def _deliver(self, batch: Sequence[_Waiting], gate: Gate) -> "Attempt[_Waiting]":
-        """One attempt, when the destination's gate and the one of whoever waits are open."""
-        await gate.opened()
-        await self._destination.gate.opened()
-        if self._monotonic() >= self._held.until:
-            raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
-        events = [entry.event for entry in batch]
-        self.in_flight = True
-        try:
-            results = await self._platform.deliver(self._destination.http, events)
-        except DeliveryError as error:
-            results = [error] * len(batch)
-        finally:
-            self.in_flight = False
-        attempt = Attempt[_Waiting]()
-        for entry, result in zip(batch, results, strict=True):
-            if result is None:
-                attempt.taken.append(entry)
-            elif not result.retryable or self._clock() - entry.joined >= self._destination.give_up_after:
-                attempt.dead.append((entry, result))
-            else:
-                attempt.failed.append(entry)
-                attempt.errors.append(result)
-        self._count(attempt)
-        self._close_gates(attempt, gate)
-        return attempt
-
-    def _count(self, attempt: "Attempt[Any]") -> None:
-        name = self._destination.name
-        for entry in attempt.taken:
-            number = "known" if isinstance(entry, Entry) else "unknown"
-            self._metrics.delivery_seconds.labels(name, number).observe(max(0.0, self._clock() - entry.event.at))
-        self._metrics.deliveries.labels(name, "delivered").inc(len(attempt.taken))
-        self._metrics.deliveries.labels(name, "dead").inc(len(attempt.dead))
-        self._metrics.deliveries.labels(name, "retried").inc(len(attempt.failed))
-        self._metrics.unknown_outcomes.labels(name).inc(sum(error.outcome_unknown for error in attempt.errors))
-        for entry, error in attempt.dead:
-            _log.warning("event given up", destination=name, event_id=entry.event.id, reason=error.reason)
-        if attempt.errors:
-            _log.warning(
-                "delivery will be retried", destination=name, shard=self.shard, reason=attempt.errors[0].reason
-            )
-
-    def _close_gates(self, attempt: "Attempt[Any]", gate: Gate) -> None:
-        """Holds up whoever attempted this if nothing was taken, and everybody if the destination asks for it."""
-        if attempt.taken:
-            gate.succeeded()
-        if not attempt.errors:
-            return
-        worst = max(attempt.errors, key=lambda error: error.retry_after or 0.0)
-        if worst.retry_after is not None:
-            self._destination.gate.failed(worst)
-        elif not attempt.taken:
-            gate.failed(worst)
-
-    def _give_up(self, steps: Steps, attempt: "Attempt[Any]") -> None:
+    def _give_up(self, steps: Steps, attempt: Attempt[Any]) -> None:
         for entry, error in attempt.dead:
             steps.dead(error.reason, self._clock(), self._destination.name, entry)
 
@@ -328,7 +236,7 @@ class Lane:
         steps = Steps()
         done: list[str] = []
         if batch:
-            attempt = await self._deliver(batch, self._parked_gate)
+            attempt = await self._attempts.make(batch, self._parked_gate)
             self._give_up(steps, attempt)
             done = [entry.event.message.sender for entry in (*attempt.taken, *(entry for entry, _ in attempt.dead))]
         gone = [sender for sender, head in zip(chosen, heads, strict=True) if head is None]

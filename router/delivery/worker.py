@@ -13,9 +13,10 @@ from pydantic import BaseModel
 from router import registry
 from router.config import Settings
 from router.delivery.aliases import AliasWorker
+from router.delivery.attempt import Destination, Held
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
-from router.delivery.lane import Destination, Held, Lane
+from router.delivery.lane import Lane
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Options, OptionsType, Platform
 from router.store import Outbox, People, Store, Workers
@@ -191,7 +192,7 @@ class Worker:
                 return
             except StoreUnavailable as error:
                 _log.warning("lane interrupted", shard=lane.shard, error=str(error))
-            except Exception:  # noqa: BLE001 (an adapter is anybody's code; whatever it raises, the rest must go on)
+            except Exception:  # noqa: BLE001 (whatever a lane raises, the rest must go on)
                 _log.exception("lane failed and starts again", shard=lane.shard)
                 self._metrics.failures.labels("lane").inc()
             await asyncio.sleep(_PAUSE)

@@ -1,12 +1,10 @@
 """What every stand-in is made of: an aiohttp server on a free port of loopback, and waiting without polling."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Self
 
 from aiohttp import web
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:

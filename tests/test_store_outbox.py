@@ -1,0 +1,41 @@
+"""Leases of shards: one holder at a time, given back by the holder alone; who held it before writes nothing."""
+
+import pytest
+
+from router.errors import LeaseLost
+from router.store import Outbox, Steps, Store
+from tests.commits import until
+
+
+@pytest.fixture
+def outbox(store: Store) -> Outbox:
+    return Outbox(store, ["crm"])
+
+
+async def test_a_shard_has_one_holder_until_it_is_given_back(outbox: Outbox) -> None:
+    mine = await outbox.take(0, "mine", 60.0)
+    assert mine
+    assert await outbox.take(0, "other", 60.0) is None
+    assert await outbox.take(0, "mine", 60.0) == mine
+
+    await outbox.release(mine)
+    other = await outbox.take(0, "other", 60.0)
+    assert other
+    assert other.token > mine.token
+
+
+async def test_who_lost_a_shard_neither_gives_it_back_nor_writes_to_it(outbox: Outbox, store: Store) -> None:
+    late = await outbox.take(0, "late", 0.02)
+    assert late
+
+    async def free() -> bool:
+        return not await store.redis.exists(store.keys.lease(0))
+
+    await until(free)
+    holder = await outbox.take(0, "holder", 60.0)
+    await outbox.release(late)
+
+    assert await outbox.take(0, "late", 60.0) is None
+    assert await outbox.take(0, "holder", 60.0) == holder
+    with pytest.raises(LeaseLost):
+        await outbox.settle(late, "crm", Steps())
