@@ -56,12 +56,16 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path, host: st
         said = refused(write_configuration(tmp_path), "--host", host, "--port", str(port))
 
     assert f"cannot listen on http://{f'[{host}]' if ':' in host else host}:{port}: Address already in use" in said
-    assert "choose another with --port or server.port" in said
+    assert "choose another place with --host and --port" in said
 
 
 def test_a_host_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
-    assert "Correct --host and --port" in refused(write_configuration(tmp_path), "--host", "203.0.113.9")
-    assert "Correct --host and --port" in refused(write_configuration(tmp_path), "--host", "no such host")
+    assert "choose another place with --host and --port" in refused(
+        write_configuration(tmp_path), "--host", "203.0.113.9"
+    )
+    assert "choose another place with --host and --port" in refused(
+        write_configuration(tmp_path), "--host", "no such host"
+    )
 
 
 async def test_a_unix_socket_that_a_killed_server_left_is_taken_over(tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ async def test_a_unix_socket_in_use_stays_with_its_server(tmp_path: Path) -> Non
     with serving(write_configuration(tmp_path), "--uds", str(path)):
         other = tmp_path / "other"
         other.mkdir()
-        assert "choose another with --uds" in refused(write_configuration(other), "--uds", str(path))
+        assert "Stop what listens there, or choose" in refused(write_configuration(other), "--uds", str(path))
         assert await status(aiohttp.UnixConnector(str(path)), "http://keyroute/healthz") == 200
 
 
@@ -91,5 +95,5 @@ async def test_a_unix_socket_in_use_stays_with_its_server(tmp_path: Path) -> Non
 def test_a_path_that_cannot_be_a_socket_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "a-file").write_text("kept")
 
-    assert "--uds" in refused(write_configuration(tmp_path), "--uds", str(tmp_path / name))
+    assert "with --uds or server.uds" in refused(write_configuration(tmp_path), "--uds", str(tmp_path / name))
     assert (tmp_path / "a-file").read_text() == "kept"

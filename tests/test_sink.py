@@ -146,7 +146,7 @@ async def test_the_destination_can_be_chosen(tmp_path: Path, url: str) -> None:
         ([BRAZE, WEBHOOK], ["--destination", "crn"], "Choose with --destination among: crm"),
         ([WEBHOOK, WEBHOOK.replace("{name}", "second")], [], "Several destinations sign"),
         ([WEBHOOK.replace("{url}", "https://crm.example.com/")], [], "plain HTTP"),
-        ([WEBHOOK.replace("{url}", "http://192.0.2.1:8090/")], [], "Cannot listen on 192.0.2.1:8090"),
+        ([WEBHOOK.replace("{url}", "http://192.0.2.1:8090/")], [], "cannot listen on http://192.0.2.1:8090"),
         ([], [], "No destination signs"),
         (["[destinations"], [], "this is not TOML"),
     ],

@@ -11,7 +11,9 @@ from router.routing import Routing
 @click.command("check")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def command(file: Path) -> None:
-    """Check the configuration FILE: exit code 0, or 2 with every error, its line and what to write instead.
+    """Check a configuration FILE before it is used.
+
+    Exit code 0, or 2 with every error, its line and what to write instead.
 
     Warnings are about what works and may not be what was meant.
     """

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import click
 import orjson
 
 from router.cli.options import config_option
+from router.cli.store import opened
 from router.config import load
 from router.errors import OutdatedLetter, RequestError
 from router.service import Service
@@ -34,7 +35,7 @@ def list_letters(config: Path, destination: str | None) -> None:
     """One JSON object a line: id, kind, at, destination, event, sender (shortened), reason."""
 
     async def show() -> None:
-        async with _letters(config) as (letters, _):
+        async with _letters(config) as letters:
             async for letter in letters.each():
                 if destination in (None, letter.destination):
                     click.echo(orjson.dumps(_summary(letter)).decode())
@@ -49,7 +50,7 @@ def show_letter(letter_id: str, config: Path) -> None:
     """All of one dead letter, as JSON; holds the person's number and text."""
 
     async def show() -> None:
-        async with _letters(config) as (letters, _):
+        async with _letters(config) as letters:
             letter = await letters.get(letter_id)
         click.echo(orjson.dumps(letter, option=orjson.OPT_INDENT_2).decode())
 
@@ -63,7 +64,7 @@ def show_letter(letter_id: str, config: Path) -> None:
 @config_option
 def retry(letter_ids: tuple[str, ...], every: bool, destination: str | None, config: Path) -> None:
     """Deliver again: a delivery joins the end of the outbox; a request or text is taken as if it came now."""
-    _each(letter_ids, every, destination, config, "retried", _retry)
+    _each(letter_ids, every, destination, "retried", _retrying(config))
 
 
 @command.command("drop")
@@ -73,34 +74,44 @@ def retry(letter_ids: tuple[str, ...], every: bool, destination: str | None, con
 @config_option
 def drop(letter_ids: tuple[str, ...], every: bool, destination: str | None, config: Path) -> None:
     """Forget for good."""
-    _each(letter_ids, every, destination, config, "dropped", _drop)
+    _each(letter_ids, every, destination, "dropped", _dropping(config))
 
 
-Action = Callable[[DeadLetters, Service, DeadLetter], Awaitable[None]]
+#: What is done to one dead letter. Raises `RequestError` or `OutdatedLetter` if that may not be.
+Action = Callable[[DeadLetter], Awaitable[None]]
 
 
 def _each(
-    letter_ids: tuple[str, ...], every: bool, destination: str | None, config: Path, done: str, action: Action
+    letter_ids: tuple[str, ...],
+    every: bool,
+    destination: str | None,
+    done: str,
+    actions: AbstractAsyncContextManager[tuple[DeadLetters, Action]],
 ) -> None:
     if every == bool(letter_ids):
         raise click.UsageError("Name dead letters by their id, or give --all. `keyroute dead list` shows the ids.")
     if destination and not every:
         raise click.UsageError("--destination goes with --all.")
-    if failed := asyncio.run(_run(letter_ids, destination, config, done, action)):
+    if failed := asyncio.run(_run(letter_ids, destination, done, actions)):
         click.echo(f"keyroute: {failed} left as they were, for the reasons above.", err=True)
         sys.exit(1)
 
 
-async def _run(letter_ids: tuple[str, ...], destination: str | None, config: Path, done: str, action: Action) -> int:
+async def _run(
+    letter_ids: tuple[str, ...],
+    destination: str | None,
+    done: str,
+    actions: AbstractAsyncContextManager[tuple[DeadLetters, Action]],
+) -> int:
     succeeded = failed = 0
-    async with _letters(config) as (letters, service):
+    async with actions as (letters, act):
         if letter_ids:
             chosen = [await letters.get(letter_id) for letter_id in letter_ids]
         else:
             chosen = [letter async for letter in letters.each() if destination in (None, letter.destination)]
         for letter in chosen:
             try:
-                await action(letters, service, letter)
+                await act(letter)
             except (RequestError, OutdatedLetter) as error:
                 click.echo(f"{letter.id}: {error}", err=True)
                 failed += 1
@@ -110,26 +121,39 @@ async def _run(letter_ids: tuple[str, ...], destination: str | None, config: Pat
     return failed
 
 
-async def _retry(letters: DeadLetters, service: Service, letter: DeadLetter) -> None:
-    if letter.record is None:
-        await letters.retry(letter.id)
-        return
-    await service.pipeline.retry(letter.record)
-    await letters.drop(letter.id)
-
-
-async def _drop(letters: DeadLetters, _: Service, letter: DeadLetter) -> None:
-    await letters.drop(letter.id)
+@asynccontextmanager
+async def _letters(config: Path) -> AsyncIterator[DeadLetters]:
+    settings = load(config)
+    async with opened(settings) as store:
+        yield DeadLetters(store, settings.store.unhandled_kept)
 
 
 @asynccontextmanager
-async def _letters(config: Path) -> AsyncIterator[tuple[DeadLetters, Service]]:
-    """The dead letters of the configured store, and a service over it that takes texts but serves nobody."""
+async def _dropping(config: Path) -> AsyncIterator[tuple[DeadLetters, Action]]:
+    async with _letters(config) as letters:
+
+        async def drop(letter: DeadLetter) -> None:
+            await letters.drop(letter.id)
+
+        yield letters, drop
+
+
+@asynccontextmanager
+async def _retrying(config: Path) -> AsyncIterator[tuple[DeadLetters, Action]]:
+    """Over a service that takes texts but serves nobody: what never became an event is taken as if it came now."""
     set_up_logs(logging.WARNING)
     service = Service(load(config), "ingress", time.time)
+
+    async def retry(letter: DeadLetter) -> None:
+        if letter.record is None:
+            await service.dead.retry(letter.id)
+            return
+        await service.pipeline.retry(letter.record)
+        await service.dead.drop(letter.id)
+
     await service.open()
     try:
-        yield service.dead, service
+        yield service.dead, retry
     finally:
         await service.stop()
 

@@ -1,4 +1,4 @@
-"""Where `keyroute serve` listens: bound before anything else starts, so that a taken address costs nobody anything."""
+"""Where a command listens: bound before anything else starts, so that a taken address costs nobody anything."""
 
 import errno
 import os
@@ -15,23 +15,26 @@ BACKLOG = 2048
 
 
 @contextmanager
-def tcp(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
-    """A listening socket and its URL, with the real port where 0 was asked for. Raises `AddressUnusable`."""
-    remedy = "Stop what listens there, or choose another with --port or server.port."
+def tcp(host: str, port: int, remedy: str) -> Iterator[tuple[socket.socket, str]]:
+    """A listening socket and its URL, with the real port where 0 was asked for.
+
+    Raises `AddressUnusable`; `remedy` is what its message says to do.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            remedy = "Correct --host and --port, or server.host and server.port."
-        raise AddressUnusable(f"cannot listen on {_url(host, port)}: {_reason(error)}. {remedy}") from error
+        raise AddressUnusable(f"cannot listen on {_url(host, port)}: {_reason(error)}. {remedy}") from None
     with closing(listener):
         yield listener, _url(host, listener.getsockname()[1])
 
 
 @contextmanager
-def unix(path: Path) -> Iterator[tuple[socket.socket, str]]:
-    """A listening Unix socket and its name; one that a killed process left behind is replaced."""
+def unix(path: Path, remedy: str) -> Iterator[tuple[socket.socket, str]]:
+    """A listening Unix socket and its name; one that a killed process left behind is replaced.
+
+    Raises `AddressUnusable` like `tcp`.
+    """
     listener = socket.socket(socket.AF_UNIX)
     with closing(listener):
         try:
@@ -41,10 +44,7 @@ def unix(path: Path) -> Iterator[tuple[socket.socket, str]]:
             path.chmod(0o666)  # as on TCP, anybody may connect: what counts is the signature or the token
             listener.listen(BACKLOG)
         except OSError as error:
-            remedy = "Stop what listens there, or choose another with --uds or server.uds."
-            if error.errno != errno.EADDRINUSE:
-                remedy = "Correct --uds or server.uds: its folder must exist and be writable, and the path be short."
-            raise AddressUnusable(f"cannot listen on {path}: {_reason(error)}. {remedy}") from error
+            raise AddressUnusable(f"cannot listen on {path}: {_reason(error)}. {remedy}") from None
         ours = path.stat().st_ino
         try:
             yield listener, f"unix:{path}"

@@ -18,7 +18,7 @@ from router.store import Consent, People
 @click.argument("number")
 @config_option
 def command(number: str, config: Path) -> None:
-    """Show the consent and the aliases of the person with NUMBER, as JSON."""
+    """Show a person's consent and aliases, as JSON."""
     kind, sender = classify_address(number)
     if kind == "malformed":
         raise click.BadParameter(f"{number!r} is no phone number. Write it as +14155550101.", param_hint="NUMBER")

@@ -56,7 +56,7 @@ def command(
     number_type: str,
     json_lines: bool,
 ) -> None:
-    """Read texts from standard input, one a line; write one JSON object a line.
+    """What texts mean: one a line in, one JSON object a line out.
 
     `layer` and `rule` say how a text was understood, `start` and `end` where in it (in characters), `folded` what was
     compared with the keywords. A line's "language" replaces the number's languages; "to_type" is a --number-type.

@@ -11,7 +11,10 @@ from router._core import normalize
 @click.command("normalize")
 @click.option("--region", metavar="CC", help="Where numbers without + are from, two letters such as US.")
 def command(region: str | None) -> None:
-    """Read numbers from standard input, one a line; write one JSON object a line."""
+    """Phone numbers on standard input, to E.164.
+
+    One a line in, one JSON object a line out.
+    """
     for line in sys.stdin.buffer:
         raw = line.decode("utf-8", "replace").rstrip("\r\n")
         sys.stdout.buffer.write(orjson.dumps(_described(raw, region)) + b"\n")

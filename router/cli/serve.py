@@ -18,6 +18,9 @@ from router.config import load
 from router.service import Role
 from router.telemetry import set_up_logs
 
+_TCP = "Stop what listens there, or choose another place with --host and --port, or server.host and server.port."
+_UDS = "Stop what listens there, or choose a short path in a folder that can be written to with --uds or server.uds."
+
 
 @click.command("serve")
 @config_option
@@ -40,7 +43,7 @@ def command(config: Path, host: str | None, port: int | None, uds: Path | None, 
     if uds is None and host is None and port is None:
         uds = settings.server.uds
     port = settings.server.port if port is None else port
-    with listen.unix(uds) if uds else listen.tcp(host or settings.server.host, port) as (listener, place):
+    with listen.unix(uds, _UDS) if uds else listen.tcp(host or settings.server.host, port, _TCP) as (listener, place):
         app = create_app(settings, role=role, clock=time.time, config=config)
         # Why the start failed is said once and in words, below.
         logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from socket import AF_INET, AF_INET6, create_server, socket
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from router import registry
+from router.cli import listen
 from router.cli.options import config_option
 from router.config import Settings, load
 from router.errors import RequestError
@@ -86,11 +86,16 @@ class Sink:
 @click.option("--destination", metavar="NAME", help="Whose events to receive; needed if there are several.")
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.")
 def command(config: Path, destination: str | None, count: int | None) -> None:
-    """Receive what a destination sends, verify it, and print one JSON object a line."""
+    """Receive, verify and print signed webhooks.
+
+    One JSON object a line.
+    """
     name, check, options = _find(load(config), config, destination)
     url = str(getattr(options, "url", ""))
     place = urlsplit(url)
-    listener = _listen(name, url)
+    remedy = f'set url = "http://127.0.0.1:8090/events" and allow_private = true in [destinations.{name}].'
+    if place.scheme != "http":
+        raise click.ClickException(f"The sink speaks plain HTTP, but {name} sends to {place.scheme}: {remedy}")
     sink = Sink(check, options, unquote(place.path) or "/", count)
     server = uvicorn.Server(
         uvicorn.Config(sink.app, lifespan="off", ws="none", access_log=False, log_config=None, server_header=False)
@@ -100,15 +105,17 @@ def command(config: Path, destination: str | None, count: int | None) -> None:
         server.should_exit = True
 
     sink.stop = stop
-    click.echo(f"Listening on {url} for the destination {name}. Ctrl-C stops it.", err=True)
-    click.echo(
-        f"Try: run `keyroute serve --config {config}` in another terminal and send a text; its event appears here.",
-        err=True,
-    )
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        click.echo("Stopped.", err=True)
+    remedy = f"Stop what listens there, or {remedy}"
+    with listen.tcp(place.hostname or "", place.port or 80, remedy) as (listener, _):
+        click.echo(f"Listening on {url} for the destination {name}. Ctrl-C stops it.", err=True)
+        click.echo(
+            f"Try: run `keyroute serve --config {config}` in another terminal and send a text; its event appears here.",
+            err=True,
+        )
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
     if not server.started:
         sys.exit(1)
 
@@ -126,20 +133,6 @@ def _find(settings: Settings, config: Path, wanted: str | None) -> tuple[str, Ch
         raise click.UsageError(f'No destination signs what it sends. Add one with platform = "webhook" to {config}.')
     what = f"{wanted!r} is not a destination that signs what it sends" if wanted else "Several destinations sign"
     raise click.UsageError(f"{what}. Choose with --destination among: {', '.join(checks)}.")
-
-
-def _listen(name: str, url: str) -> socket:
-    place = urlsplit(url)
-    host, port = place.hostname or "", place.port or 80
-    remedy = f'Set url = "http://127.0.0.1:8090/events" and allow_private = true in [destinations.{name}].'
-    if place.scheme != "http":
-        raise click.ClickException(f"The sink speaks plain HTTP, but {name} sends to {place.scheme}. {remedy}")
-    try:
-        return create_server((host, port), family=AF_INET6 if ":" in host else AF_INET)
-    except OSError as error:
-        raise click.ClickException(
-            f"Cannot listen on {host}:{port} ({error.strerror}). Stop what uses the port, or move. {remedy}"
-        ) from None
 
 
 async def _read(request: Request) -> bytes | None:

@@ -36,7 +36,7 @@ _PREFIX_STARTS = (
 )
 _REASONS = {
     0: ("invalid_country_code", "it has no known country code; write it with + and the country code"),
-    1: ("not_a_number", "it is not a phone number; write + and 7 to 15 digits"),
+    1: ("not_a_number", "it has no digits of one; write + and 7 to 15 digits"),
     2: ("too_short", "it is too short; write + and 7 to 15 digits"),
     3: ("too_short", "it is too short; write + and 7 to 15 digits"),
     4: ("too_long", "it is too long; write + and 7 to 15 digits"),
@@ -101,7 +101,7 @@ cdef class PhoneNumber:
         return hash(self.e164)
 
     def __repr__(self):
-        return f"PhoneNumber(+{self.country_code}…{self.e164[-2:]})"
+        return f"PhoneNumber(+{self.country_code}…{self.e164[len(self.e164) - 2:]})"
 
     cdef object _number(self):
         if self._parsed is None:
