@@ -1,5 +1,6 @@
 """The HTTP face: routes, the cap on bodies, and what is opened and closed with the server."""
 
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ def create_app(
         except RouterError as error:
             app.state.failure = error
             raise
+        gc.freeze()  # the collector need not look at the configuration again and again
         service.begin_delivery()
         reloader = Reloader(service, config) if config else None
         if reloader:

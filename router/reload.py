@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from router.config import load
+from router.disposal import dispose, sharing
 from router.errors import ConfigurationError, RouterError
 from router.service import Service
 from router.tasks import cancelled
@@ -43,7 +44,9 @@ class Reloader:
     async def _reload(self) -> None:
         outcome = "done"
         try:
-            await self._service.reload(await asyncio.to_thread(load, self._path))
+            with sharing():
+                replaced = await self._service.reload(await asyncio.to_thread(load, self._path))
+                await asyncio.to_thread(dispose, replaced)
         except RouterError as error:
             outcome = "refused"
             # A problem's remedy may repeat a number that is written wrongly; `keyroute check` shows it.

@@ -3,7 +3,7 @@
 Built whole from a `Settings`, never edited; a reload builds another one and swaps it in.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from router import registry
@@ -100,6 +100,11 @@ class Routing:
         if rows is None:
             rows = self._rows[key] = decide(route.policy, match, hint, person=person, late=late)
         return rows
+
+    def parts(self) -> Iterator[object]:
+        """What it holds the most of."""
+        yield from list(self._rows.values())
+        yield from self._rules.parts()
 
     def _route(self, program: Program, number: Number) -> Route:
         policy = Policy(

@@ -4,6 +4,7 @@ A word that means several things is taken for the first of opt_out, help, confir
 opt_in because YES confirms only where a question is open; everything else about YES is for consent to decide.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -160,7 +161,10 @@ class RuleBook:
     def __init__(self, sets: Sequence[KeywordSet]) -> None:
         self._tables = {keyword_set.program: table for table, keyword_set in enumerate(sets)}
         self._doubtful = [keyword_set.doubtful for keyword_set in sets]
-        self._rules: list[Rule] = []
+        self._reserved_rules: list[Rule] = []
+        # The rules of the programs' own keywords are made when they are first found: a hundred thousand objects less.
+        self._sets = sets
+        self._first_own: list[int] = []  # by table: the number of its first own rule
         groups = {languages: number for number, languages in enumerate(_spoken(sets))}
         self._phrases = phrase_book(tuple(dict.fromkeys(name for spoken in groups for name in files_of(spoken))))
         self._phrase_rules = [_phrase_rule(rule) for rule in self._phrases.rules]
@@ -197,9 +201,14 @@ class RuleBook:
             return None
         return Explanation(self.find(program, text), found[2], found[3], fold(text[found[2] : found[3]]))
 
+    def parts(self) -> Iterator[object]:
+        """What it holds the most of."""
+        yield from list(self._matches.values())
+        yield from (keyword for keyword_set in self._sets for keyword in keyword_set.custom)
+
     def _match(self, layer: int, number: int, table: int) -> Match:
         name, doubtful = LAYERS[layer], self._doubtful[table]
-        rule = (self._phrase_rules if name in _PHRASE_LAYERS else self._rules)[number]
+        rule = self._phrase_rules[number] if name in _PHRASE_LAYERS else self._rule(number)
         in_doubt = rule.intent == "opt_out" and (rule.doubtful or name == "misspelling") and doubtful != "opt_out"
         intent: Intent = "none" if in_doubt else rule.intent
         match = Match(rule, None, name, intent, asks=in_doubt and doubtful == "ask")
@@ -213,17 +222,23 @@ class RuleBook:
         reserved = {languages: _reserved(languages) for languages in groups}
         for languages, group in groups.items():
             for form, rule in reserved[languages].items():
-                yield form, -1 - group, self._add(rule), False
+                yield form, -1 - group, len(self._reserved_rules), False
+                self._reserved_rules.append(rule)
+        number = len(self._reserved_rules)
         for table, keyword_set in enumerate(sets):
             _refuse(keyword_set, _conflicts(keyword_set, reserved[_with_english(keyword_set.languages)]))
+            self._first_own.append(number)
             for keyword in keyword_set.custom:
-                number = self._add(_own_rule(keyword_set.program, keyword))
                 # What changes consent must be all that the text says: "join us for dinner" asks for nothing.
                 yield keyword.text, table, number, "anywhere" if keyword.anywhere else keyword.intent == "custom"
+                number += 1
 
-    def _add(self, rule: Rule) -> int:
-        self._rules.append(rule)
-        return len(self._rules) - 1
+    def _rule(self, number: int) -> Rule:
+        if number < len(self._reserved_rules):
+            return self._reserved_rules[number]
+        table = bisect_right(self._first_own, number) - 1
+        keyword_set = self._sets[table]
+        return _own_rule(keyword_set.program, keyword_set.custom[number - self._first_own[table]])
 
 
 def conflicts(keyword_set: KeywordSet) -> list[Conflict]:

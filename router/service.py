@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from router.config import Settings
+from router.disposal import Whole
 from router.embedded import EmbeddedServer
 from router.errors import ConfigurationError, Problem, StoreUnavailable
 from router.outage import Outage
@@ -143,8 +144,11 @@ class Service:
         """Closes everything, the last opened first."""
         await self._open.aclose()
 
-    async def reload(self, settings: Settings) -> None:
-        """Takes another configuration into use. Raises a `RouterError` and keeps the old one if that cannot be."""
+    async def reload(self, settings: Settings) -> list[Whole]:
+        """Takes another configuration into use, and returns the old one, to be disposed of.
+
+        Raises a `RouterError` and keeps the old one if that cannot be.
+        """
         fixed = [name for name in ("server", "store") if getattr(settings, name) != getattr(self.settings, name)]
         if fixed:
             remedy = "Restart it to change this section."
@@ -153,11 +157,13 @@ class Service:
         routing = await asyncio.to_thread(Routing, settings)
         await Outbox(self._store, list(settings.destinations)).register()
         worker = await self._new_worker(settings) if self.role != "ingress" else None
+        replaced: list[Whole] = [self.settings, self.pipeline.routing]
         self.settings, self.pipeline.routing = settings, routing
         await self._end_delivery()
         if worker:
             self._worker = worker
             await worker.start()
+        return replaced
 
     async def _start_worker(self) -> None:
         # The server listens a moment from now; what delivery imports would hold that up.

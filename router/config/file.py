@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from router.config.settings import (
 )
 from router.config.toml_lines import Loc, TomlLines
 from router.config.wording import Complaint, complaints, dotted, unknown_key
+from router.disposal import empty
 from router.errors import AdapterError, ConfigurationError, Problem
 from router.ports import Options, Platform
 
@@ -42,6 +43,8 @@ def load(path: Path) -> Settings:
     source, document = _parse(path)
     reader = _Reader(path)
     settings = reader.settings(document)
+    for tables in _lists(document):
+        empty(tables)
     if settings is None or reader.found:
         raise ConfigurationError(str(path), _problems(source, reader.found))
     if reader.doubts:
@@ -53,6 +56,14 @@ def _problems(source: str, found: Iterable[Complaint]) -> list[Problem]:
     lines = TomlLines(source)
     problems = [Problem(lines.line(c.loc), dotted(c.loc), c.message, c.remedy) for c in found]
     return sorted(problems, key=lambda problem: (problem.line, problem.key))
+
+
+def _lists(document: dict[str, Any]) -> Iterator[list[object]]:
+    for written in document.values():
+        if isinstance(written, list):
+            yield written
+        elif isinstance(written, dict):
+            yield from _lists(written)
 
 
 def _parse(path: Path) -> tuple[str, dict[str, Any]]:

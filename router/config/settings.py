@@ -1,6 +1,7 @@
 """The configuration as the product sees it: frozen, typed, every default filled in. `router.config` reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -253,7 +254,7 @@ class Program(Table):
     keywords: tuple[Keyword, ...] = Field((), description="Keywords of its own; see below.")
     destinations: Mapping[str, Options] = Field({}, description="Where its events go; see below.")
 
-    @property
+    @cached_property
     def keyword_set(self) -> KeywordSet:
         """What the program listens to."""
         custom = [
@@ -312,3 +313,7 @@ class Settings(Table):
             for program in self.programs.values()
             if destination in program.destinations
         }
+
+    def parts(self) -> Iterator[object]:
+        """What it holds the most of."""
+        yield from (keyword for program in self.programs.values() for keyword in program.keywords)
