@@ -8,7 +8,6 @@ The last line has the bytes that a keyword takes in the matcher, and in a `dict`
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
 import time
@@ -19,13 +18,12 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from bench.workload import PROGRAMS, words
 from router._core import KeywordMatcher
 from router.config import load
 from router.disposal import Whole, dispose, sharing
 from router.routing import Routing
 
-PROGRAMS = 200
-_LETTERS = "ABCDEFGHIJKLMNOPRSTUVW"
 T = TypeVar("T")
 
 
@@ -35,15 +33,6 @@ class Step:
 
     seconds: float
     standstill: float
-
-
-def words(count: int) -> list[str]:
-    """Distinct words of 5 to 12 letters."""
-    chance = random.Random(count)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(chance.choices(_LETTERS, k=chance.randint(5, 12)))] = None
-    return list(found)
 
 
 def configuration(folder: Path, keywords: int, each: int) -> Path:

@@ -168,7 +168,7 @@ class RuleBook:
         groups = {languages: number for number, languages in enumerate(_spoken(sets))}
         self._phrases = phrase_book(tuple(dict.fromkeys(name for spoken in groups for name in files_of(spoken))))
         self._phrase_rules = [_phrase_rule(rule) for rule in self._phrases.rules]
-        self._matcher = KeywordMatcher(
+        self.matcher = KeywordMatcher(
             self._entries(sets, groups),
             ((word, -1 - number) for languages, number in groups.items() for word in _courtesy(languages)),
             tables=[(groups[_with_english(found.languages)], _layers(found.layers_off)) for found in sets],
@@ -185,7 +185,7 @@ class RuleBook:
     def find(self, program: str, text: str) -> Match:
         """What a text to a program means. KeyError for a program that the book was not built with."""
         table = self._tables[program]
-        found = self._matcher.find(text, table)
+        found = self.matcher.find(text, table)
         if found is None:
             return NO_MATCH
         layer, rule, _, _, argument = found
@@ -196,7 +196,7 @@ class RuleBook:
 
     def explain(self, program: str, text: str) -> Explanation | None:
         """Where in a text its meaning was found; None if it has none."""
-        found = self._matcher.find(text, self._tables[program])
+        found = self.matcher.find(text, self._tables[program])
         if found is None:
             return None
         return Explanation(self.find(program, text), found[2], found[3], fold(text[found[2] : found[3]]))

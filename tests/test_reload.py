@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import sys
-from pathlib import Path
 
 import pytest
 import uvloop
