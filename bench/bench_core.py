@@ -4,10 +4,9 @@ import random
 from urllib.parse import parse_qsl
 
 import phonenumbers
-import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from router import KeywordMatcher, normalize
+from router import normalize
 from router._core import fold, scan_form
 
 BATCH = 1000
@@ -21,26 +20,6 @@ FORM = (
 )
 
 
-def keywords(count: int) -> list[str]:
-    """Distinct words of 4 to 12 letters."""
-    chance = random.Random(count)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(chance.choices("ABCDEFGHIJKLMNOPRSTUVW", k=chance.randint(4, 12)))] = None
-    return list(found)
-
-
-def texts(words: list[str]) -> list[str]:
-    """What people send: half of it keywords as people write them, half something else."""
-    chance = random.Random(1)
-    other = ["Hi, when do you open on sunday?", "thanks", "see you there", "no", "what is this about", "call me later"]
-    found = []
-    for word in chance.choices(words, k=BATCH):
-        written = chance.choice([word, word.lower(), word.title(), f" {word.title()}!\n"])
-        found.append(written if chance.random() < 0.5 else chance.choice(other))
-    return found
-
-
 def numbers() -> list[str]:
     """Numbers of many countries, in E.164."""
     chance = random.Random(1)
@@ -49,40 +28,21 @@ def numbers() -> list[str]:
     return chance.choices(written, k=BATCH)
 
 
-@pytest.mark.parametrize("count", [100, 10_000, 1_000_000])
-def test_match(benchmark: BenchmarkFixture, count: int) -> None:
-    benchmark.group = f"match, {count} keywords"
-    words = keywords(count)
-    entries = ((word, index % TABLES, index, True) for index, word in enumerate(words))
-    match = KeywordMatcher(entries, [("please", table) for table in range(TABLES)]).match
-    # Every keyword is sent to a number that has it.
-    tables = {fold(word): index % TABLES for index, word in enumerate(words)}
-    calls = [(text, tables.get(fold(text), 0)) for text in texts(words)]
-
-    found = benchmark(lambda: [match(text, table) for text, table in calls])
-    assert BATCH * 0.4 < sum(result is not None for result in found) < BATCH * 0.6
-
-
-@pytest.mark.parametrize("count", [100, 10_000, 1_000_000])
-def test_first_word_in_a_dict(benchmark: BenchmarkFixture, count: int) -> None:
-    benchmark.group = f"match, {count} keywords"
-    words = keywords(count)
-    get = {word.casefold(): index for index, word in enumerate(words)}.get
-    batch = texts(words)
-
-    benchmark(lambda: [get(text.strip().casefold().split()[0]) for text in batch])
+def texts() -> list[str]:
+    """What people send, all of ASCII."""
+    return [message.text for message in messages(words(100), ["own", "reserved", "chat"], BATCH)]
 
 
 def test_fold(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "fold"
-    batch = texts(keywords(100))
+    batch = texts()
 
     benchmark(lambda: [fold(text) for text in batch])
 
 
 def test_strip_casefold(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "fold"
-    batch = texts(keywords(100))
+    batch = texts()
 
     benchmark(lambda: [" ".join(text.casefold().split()).strip("!?.,") for text in batch])
 

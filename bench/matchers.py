@@ -4,7 +4,7 @@ Each line is a matcher, each column a kind of message: nanoseconds a message, an
 `dict` of the same column. All run on the same messages in one process, in turns; the figures are medians of the rounds.
 
 keyroute does all that it does on a server, with every layer on. Of the others each does only its part: it is handed the
-text in lower case and finds what stands in it; programs, consent words, word bounds, accents and phrases would come on top.
+text and finds the keywords in it; programs, consent words, bounds of words, accents and phrases would come on top.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import ahocorasick
 import ahocorasick_rs
@@ -20,11 +19,12 @@ import flashtext2
 import hyperscan
 import marisa_trie
 
-from bench.workload import Kind, Message, keyword_sets, messages, words
+from bench.workload import Kind, keyword_sets, messages, words
 from router.rules import RuleBook
 
-#: A text, the number of its program → whatever was found.
-Find = Callable[[str, int], Any]
+#: (text, number of its program) of messages → nothing: each is looked for once. A loop of its own for each matcher, so
+#: that none pays for a call that it does not need.
+Run = Callable[[Sequence[tuple[str, int]]], None]
 #: Of messages that are run in one go.
 BATCH = 2000
 COLUMNS: dict[str, tuple[Kind, ...]] = {
@@ -37,58 +37,94 @@ COLUMNS: dict[str, tuple[Kind, ...]] = {
 }
 
 
-def keyroute(listed: Sequence[str]) -> Find:
+def keyroute(listed: Sequence[str]) -> Run:
     """Ours, with every layer on."""
-    return RuleBook(keyword_sets(listed)).matcher.find
+    find = RuleBook(keyword_sets(listed)).matcher.find
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, program in batch:
+            find(text, program)
+
+    return run
 
 
-def first_word_in_dict(listed: Sequence[str]) -> Find:
+def first_word_in_dict(listed: Sequence[str]) -> Run:
     """What anybody would write first; finds no keyword of two words."""
     get = {word.casefold(): number for number, word in enumerate(listed)}.get
-    return lambda text, _: get(text.strip().casefold().split(None, 1)[0])
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            get(text.strip().casefold().split(None, 1)[0])
+
+    return run
 
 
-def regular_expression(listed: Sequence[str]) -> Find:
+def regular_expression(listed: Sequence[str]) -> Run:
     """One pattern of all keywords, at the beginning of the text."""
-    match = re.compile(
-        rf"\s*({'|'.join(sorted(map(re.escape, listed), key=len, reverse=True))})\b", re.IGNORECASE
-    ).match
-    return lambda text, _: match(text)
+    longest_first = sorted(map(re.escape, listed), key=len, reverse=True)
+    match = re.compile(rf"\s*({'|'.join(longest_first)})\b", re.IGNORECASE).match
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            match(text)
+
+    return run
 
 
-def pyahocorasick(listed: Sequence[str]) -> Find:
+def pyahocorasick(listed: Sequence[str]) -> Run:
     """https://pypi.org/project/pyahocorasick/"""
     automaton = ahocorasick.Automaton()
     for number, word in enumerate(listed):
         automaton.add_word(word.casefold(), number)
     automaton.make_automaton()
-    return lambda text, _: list(automaton.iter_long(text.casefold()))
+    iterate = automaton.iter_long
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            list(iterate(text.casefold()))
+
+    return run
 
 
-def aho_corasick_of_rust(listed: Sequence[str]) -> Find:
+def aho_corasick_of_rust(listed: Sequence[str]) -> Run:
     """https://pypi.org/project/ahocorasick-rs/"""
-    automaton = ahocorasick_rs.AhoCorasick(
-        [word.casefold() for word in listed], matchkind=ahocorasick_rs.MatchKind.LeftmostLongest
-    )
-    return lambda text, _: automaton.find_matches_as_indexes(text.casefold())
+    kind = ahocorasick_rs.MatchKind.LeftmostLongest
+    find = ahocorasick_rs.AhoCorasick([word.casefold() for word in listed], matchkind=kind).find_matches_as_indexes
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            find(text.casefold())
+
+    return run
 
 
-def marisa(listed: Sequence[str]) -> Find:
+def marisa(listed: Sequence[str]) -> Run:
     """https://pypi.org/project/marisa-trie/: the keywords that the text begins with."""
-    trie = marisa_trie.Trie([word.casefold() for word in listed])
-    return lambda text, _: trie.prefixes(text.strip().casefold())
+    prefixes = marisa_trie.Trie([word.casefold() for word in listed]).prefixes
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            prefixes(text.strip().casefold())
+
+    return run
 
 
-def flashtext(listed: Sequence[str]) -> Find:
+def flashtext(listed: Sequence[str]) -> Run:
     """https://pypi.org/project/flashtext2/"""
     processor = flashtext2.KeywordProcessor(case_sensitive=False)
     for word in listed:
         processor.add_keyword(word)
-    return lambda text, _: processor.extract_keywords(text)
+    extract = processor.extract_keywords
+
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            extract(text)
+
+    return run
 
 
-def hyperscan_literals(listed: Sequence[str]) -> Find:
-    """https://pypi.org/project/hyperscan/: Vectorscan or Hyperscan, one literal for each keyword."""
+def hyperscan_literals(listed: Sequence[str]) -> Run:
+    """https://pypi.org/project/hyperscan/: one literal for each keyword."""
     database = hyperscan.Database()
     database.compile(
         expressions=[word.encode() for word in listed],
@@ -96,16 +132,20 @@ def hyperscan_literals(listed: Sequence[str]) -> Find:
         elements=len(listed),
         flags=[hyperscan.HS_FLAG_CASELESS | hyperscan.HS_FLAG_SINGLEMATCH] * len(listed),
     )
+    found: list[int] = []
 
-    def find(text: str, _: int) -> list[int]:
-        found: list[int] = []
-        database.scan(text.encode(), match_event_handler=lambda number, *_: found.append(number))
-        return found
+    def note(number: int, *_: object) -> None:
+        found.append(number)
 
-    return find
+    def run(batch: Sequence[tuple[str, int]]) -> None:
+        for text, _ in batch:
+            found.clear()
+            database.scan(text.encode(), match_event_handler=note)
+
+    return run
 
 
-MATCHERS: dict[str, Callable[[Sequence[str]], Find]] = {
+MATCHERS: dict[str, Callable[[Sequence[str]], Run]] = {
     "keyroute": keyroute,
     "dict": first_word_in_dict,
     "re": regular_expression,
@@ -117,24 +157,24 @@ MATCHERS: dict[str, Callable[[Sequence[str]], Find]] = {
 }
 
 
-def run(find: Find, batch: Sequence[Message]) -> None:
-    """Each message once."""
-    for message in batch:
-        find(message.text, message.program)
+def batches(listed: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """The messages of each column."""
+    return {
+        column: [(message.text, message.program) for message in messages(listed, kinds, BATCH)]
+        for column, kinds in COLUMNS.items()
+    }
 
 
 def compared(names: Sequence[str], listed: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
     """Nanoseconds a message, by matcher and column: medians of rounds in which the matchers take turns."""
-    finders = {name: MATCHERS[name](listed) for name in names}
+    runs = {name: MATCHERS[name](listed) for name in names}
     figures: dict[str, dict[str, float]] = {name: {} for name in names}
-    for column, kinds in COLUMNS.items():
-        batch = [(message.text, message.program) for message in messages(listed, kinds, BATCH)]
+    for column, batch in batches(listed).items():
         taken: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(rounds):
-            for name, find in finders.items():
+            for name, run in runs.items():
                 began = time.perf_counter_ns()
-                for text, program in batch:
-                    find(text, program)
+                run(batch)
                 taken[name].append((time.perf_counter_ns() - began) / BATCH)
         for name in names:
             figures[name][column] = statistics.median(taken[name])

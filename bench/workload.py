@@ -40,16 +40,16 @@ _CHAT = (
 )
 #: Texts of 150 to 160 characters, as long as one SMS: other letters than of ASCII, phrases, misspellings.
 LONG = (
-    "Bonjour, j'ai reçu hier votre message au sujet de ma commande, mais je ne l'ai toujours pas et personne ne répond "
-    "au téléphone. Que dois-je faire maintenant ?",
-    "Hello, I have been getting these messages for weeks now and I never asked for any of them, so please take my number "
-    "off your list today and do not text me again",
-    "Hola, buenos días: quería preguntar si mañana abren por la tarde, porque el niño sale del colegio a las cinco y no "
-    "llegamos antes. Muchas gracias por todo ya",
+    "Bonjour, j'ai reçu hier votre message au sujet de ma commande, mais je ne l'ai toujours pas et personne ne "
+    "répond au téléphone. Que dois-je faire maintenant ?",
+    "Hello, I have been getting these messages for weeks now and I never asked for any of them, so please take my "
+    "number off your list today and do not text me again",
+    "Hola, buenos días: quería preguntar si mañana abren por la tarde, porque el niño sale del colegio a las cinco "
+    "y no llegamos antes. Muchas gracias por todo ya",
     "Ich wollte nur kurz fragen, ob die Größe 42 nächste Woche wieder verfügbar ist, weil ich sie für meinen Bruder "
     "bräuchte, und was der Versand nach Österreich kostet",
-    "Thanks for the update. We are at the bus stop on the corner of Main and 5th and will be there in about 20 minutes, "
-    "please wait for us and keep two seats at front",
+    "Thanks for the update. We are at the bus stop on the corner of Main and 5th and will be there in about 20 "
+    "minutes, please wait for us and keep two seats at front",
 )
 
 #: What a message is: a keyword of its program, one with an argument, a reserved word, or no keyword at all.
@@ -85,7 +85,7 @@ def keyword_sets(listed: Sequence[str]) -> list[KeywordSet]:
 
 
 def messages(listed: Sequence[str], kinds: Sequence[Kind], count: int) -> list[Message]:
-    """What people send: each of one of the kinds, by chance, to a program that has the word. All but `long` is ASCII."""
+    """What people send: of one of the kinds each, to a program that has the word. All but `long` is ASCII."""
     chance = random.Random(1)
     found = []
     for _ in range(count):

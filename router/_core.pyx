@@ -56,6 +56,7 @@ cdef enum:
     NO = 0
     YES = 1
     UNSURE = 2
+    NOWHERE = -1
     # Of courtesy words on each side. More is a sentence, and a bound keeps the work linear.
     MOST_COURTESY = 8
     # Of characters. No keyword is longer, and a bound keeps the work of building small.
@@ -78,6 +79,16 @@ cdef struct Found:  # the longest of each kind that ends where a word ends, and 
     Cursor after_argument
     Cursor after_courtesy
     Py_ssize_t argument  # where it begins
+
+cdef struct PlainFound:  # the same in a text of ASCII, with places in it
+    int32_t rule  # of the keyword, or NO_RULE
+    Py_ssize_t end
+    Py_ssize_t behind  # and the marks behind it
+    int32_t argument_rule
+    Py_ssize_t argument_end
+    Py_ssize_t argument
+    Py_ssize_t behind_courtesy  # or NOWHERE
+    bint dropped  # whether a character came that is dropped: nothing else is true then
 
 cdef struct Hit:  # a rule, how it was found, and where
     int32_t rule
@@ -271,18 +282,69 @@ cdef class KeywordMatcher:
             cursor = found.after_courtesy
         return False
 
+    cdef void _find_plain(
+        self, const uint8_t* text, Py_ssize_t start, Py_ssize_t end, const Table* table, PlainFound* found
+    ) noexcept nogil:
+        """`_find` for a text of ASCII, from one place to another."""
+        cdef Walk walk
+        cdef End meaning
+        cdef Py_ssize_t i = start, behind
+        cdef uint32_t entry = 0
+        found.rule = found.argument_rule = NO_RULE
+        found.behind_courtesy = NOWHERE
+        found.dropped = False
+        _enter(&self._trie, &walk, 0)
+        while True:
+            if i < end:
+                entry = _entries[text[i]]
+            if i == end or entry >> 24:
+                if i < end and entry >> 24 == DROP:
+                    found.dropped = True
+                    return
+                if i < end and entry >> 24 == SPACE and i > start and _entries[text[i - 1]] >> 24 == SPACE:
+                    i += 1
+                    continue
+                if i > start and self._end_of(&walk, table, &meaning):
+                    behind = i
+                    while behind < end and _entries[text[behind]] >> 24 == PUNCT:
+                        behind += 1
+                    if behind == end or _entries[text[behind]] >> 24 == SPACE:
+                        if meaning.rule != NO_RULE:
+                            found.rule, found.end, found.behind = meaning.rule, i, behind
+                        if meaning.flags & COURTESY:
+                            found.behind_courtesy = behind
+                        if meaning.flags & TAKES_ARGUMENT and behind < end:
+                            found.argument_rule, found.argument_end, found.argument = meaning.rule, i, behind + 1
+                    elif _entries[text[behind]] >> 24 == DROP:
+                        found.dropped = True
+                        return
+            if i == end or not _advance(&self._trie, &walk, entry & 0xFFFFFF):
+                return
+            i += 1
+
+    cdef int _courtesy_behind_plain(
+        self, const uint8_t* text, Py_ssize_t start, Py_ssize_t end, const Table* table, PlainFound* found
+    ) noexcept nogil:
+        """`_courtesy_behind` for a text of ASCII: from one place to its end."""
+        cdef int courtesy_words
+        for courtesy_words in range(MOST_COURTESY + 1):
+            while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
+                start += 1
+            if start == end:
+                return courtesy_words
+            self._find_plain(text, start, end, table, found)
+            start = found.behind_courtesy
+            if found.dropped or start == NOWHERE:
+                break
+        return -1
+
     cdef int _whole_plain(
         self, const uint8_t* text, Py_ssize_t length, const Table* table, Hit* hit, Hit* first_word
     ) noexcept nogil:
-        """`_whole` for texts of ASCII, but for courtesy words and characters that are dropped: UNSURE where they count.
-
-        `first_word` is as with `_whole` if no courtesy word stands in the text.
-        """
-        cdef Walk walk
-        cdef Py_ssize_t start = 0, end = length, i, behind
-        cdef uint32_t entry
-        cdef End found
-        cdef bint unsure = False
+        """`_whole` for a text of ASCII; UNSURE if it holds characters that are dropped, or nothing."""
+        cdef PlainFound found, behind
+        cdef Py_ssize_t start = 0, end = length
+        cdef int before, courtesy_words, layer
         first_word.rule = NO_RULE
         while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
             start += 1
@@ -290,31 +352,30 @@ cdef class KeywordMatcher:
             end -= 1
         if start == end:
             return UNSURE
-        _enter(&self._trie, &walk, 0)
-        for i in range(start, end):
-            entry = _entries[text[i]]
-            if entry >> 24:
-                if entry >> 24 == DROP:
+        for before in range(MOST_COURTESY + 1):
+            self._find_plain(text, start, end, table, &found)
+            if found.dropped:
+                return UNSURE
+            if found.rule != NO_RULE:
+                behind.dropped = False
+                courtesy_words = self._courtesy_behind_plain(text, found.behind, end, table, &behind)
+                if behind.dropped:
                     return UNSURE
-                if entry >> 24 == SPACE and _entries[text[i - 1]] >> 24 == SPACE:
-                    continue
-                if self._end_of(&walk, table, &found):
-                    behind = i
-                    while _entries[text[behind]] >> 24 == PUNCT:
-                        behind += 1
-                    if _entries[text[behind]] >> 24 == SPACE:
-                        unsure = True
-                        if found.flags & TAKES_ARGUMENT:
-                            first_word.rule, first_word.start, first_word.end = found.rule, start, i
-                            first_word.argument = behind + 1
-            if not _advance(&self._trie, &walk, entry & 0xFFFFFF):
-                return UNSURE if unsure else NO
-        if not self._end_of(&walk, table, &found):
-            return UNSURE if unsure else NO
-        if found.rule == NO_RULE:
-            return UNSURE
-        _hit(hit, KEYWORD, found.rule, start, end)
-        return YES
+                layer = WITH_COURTESY if before or courtesy_words else KEYWORD
+                if courtesy_words >= 0 and table.layers >> layer & 1:
+                    _hit(hit, layer, found.rule, start, found.end)
+                    return YES
+            if before == 0 and found.argument_rule != NO_RULE:
+                first_word.rule, first_word.start = found.argument_rule, start
+                first_word.end, first_word.argument = found.argument_end, found.argument
+            start = found.behind_courtesy
+            if start == NOWHERE:
+                return NO
+            while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
+                start += 1
+            if start == end:
+                return NO
+        return NO
 
     def match(self, str text not None, int32_t table):
         """(rule, argument) or None; the stub says what matches."""
@@ -364,13 +425,14 @@ cdef class KeywordMatcher:
         plain = PyUnicode_IS_ASCII(text) and group.words.read(
             <const uint8_t*>cursor.data, limited.length, &reading, &shape
         )
-        if not plain or whole == UNSURE and (shape.courtesy or shape.words == 0 or cursor.length > LONGEST_READ):
+        if not plain or whole == UNSURE:
             found = self._whole(cursor, table, hit, first_word)
-        if not found and self._phrases is not None and not (plain and not shape.triggers):
+        if not found and self._phrases is not None and not (plain and not shape.needs_met):
             if not plain:
                 reading.count = 0
                 self._phrases.read_tokens(limited, &reading)
-            found = self._judge(text, &reading, table, group, hit)
+                shape.needs_met = EVERY_CLASS
+            found = self._judge(text, &reading, table, group, shape.needs_met, hit)
         _discard(&reading, tokens)
         if reading.failed:
             raise MemoryError
@@ -386,7 +448,9 @@ cdef class KeywordMatcher:
             return True
         return table.anywhere and table.layers >> INSIDE & 1 and self._find_inside(cursor, table, hit)
 
-    cdef bint _judge(self, str text, const Reading* reading, const Table* table, _Group group, Hit* hit) except -1:
+    cdef bint _judge(
+        self, str text, const Reading* reading, const Table* table, _Group group, uint64_t needs_met, Hit* hit
+    ) except -1:
         """What the phrases in a text mean."""
         cdef Span best
         cdef uint32_t sections = 1 << FOOTER, start
@@ -394,7 +458,7 @@ cdef class KeywordMatcher:
             sections |= (1 << GUARD) - 1
         if table.layers >> NOT_A_PERSON & 1:
             sections |= 1 << MACHINE
-        if reading.failed or not self._phrases.find(reading, group.slots, group.languages, sections, &best):
+        if reading.failed or not self._phrases.find(reading, group.slots, group.languages, sections, needs_met, &best):
             return False
         start = reading.tokens[best.first].start
         if best.section == FOOTER:

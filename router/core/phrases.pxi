@@ -35,6 +35,8 @@ cdef enum:
     QUESTION_MARK = 4
     FULL_STOP = 5
 
+cdef uint64_t EVERY_CLASS = ~<uint64_t>0
+
 cdef struct Token:  # a word or mark, and where it stands
     int32_t id
     uint32_t start
@@ -47,16 +49,26 @@ cdef struct Span:  # a rule, and the tokens that it matched: from `first` to bef
     int32_t last
     int32_t language  # its place among those that were asked for
 
+cdef struct State:
+    uint64_t reach  # the bits of the rules that ask for something and can still be matched
+    uint32_t first  # of its exceptions, in the order of their symbols
+    uint32_t accepts  # where its pairs of section and rule begin
+    uint16_t exceptions  # how many there are
+    int16_t other  # where every other word leads
+    int16_t full_row  # the number of its row for all symbols, or NO_STATE
+    uint8_t accepted  # how many pairs there are
+
+cdef struct Exception:
+    uint16_t symbol
+    int16_t target
+
 cdef struct Automaton:  # of one language
     uint16_t* symbols  # by the id of a token
-    int32_t* rows  # by state: where its exceptions begin; one more than there are states
-    uint16_t* exceptions
-    int32_t* targets  # of the exceptions
-    int32_t* others  # by state: where every other word leads
-    int32_t* full_row  # by state: the number of its row for all symbols, or -1
+    int16_t* begins  # by the id of a token: where it leads from the beginning
+    State* states
+    Exception* exceptions
     int16_t* full_rows
     int32_t width  # of such a row
-    int32_t* accepts  # by state: where its rules begin; one more than there are states
     int32_t* rules  # pairs of section and number of a rule
 
 _LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
@@ -162,6 +174,14 @@ cdef void _end_reading(Reading* reading, Py_ssize_t length) noexcept nogil:
     _put(reading, END_OF_TEXT, length, length)
 
 
+cdef void* _zeros(Py_ssize_t count, size_t size) except NULL:
+    """Memory for things of a size, all 0."""
+    cdef void* memory = PyMem_RawCalloc(count + 1, size)
+    if memory is NULL:
+        raise MemoryError
+    return memory
+
+
 cdef inline bint _goes_before(const Span* one, const Span* other) noexcept nogil:
     """What begins first; then what is longest; then by the order of the languages and of the rules in their files."""
     if one.first != other.first:
@@ -171,6 +191,10 @@ cdef inline bint _goes_before(const Span* one, const Span* other) noexcept nogil
     if one.language != other.language:
         return one.language < other.language
     return one.rule < other.rule
+
+
+cdef tuple _either(tuple masks, tuple others):
+    return tuple([a | b for a, b in zip(masks, others)])
 
 
 def split_words(str text not None) -> list:
@@ -207,7 +231,9 @@ cdef class PhraseBook:
     cdef int _languages
     cdef readonly dict slots
     cdef readonly tuple rules
-    cdef list _automata_words  # by slot: (word, token) of all words, and the triggers
+    cdef dict _ids
+    cdef list _needs  # by slot: word → its three masks; the classes that are free of two; the limits of all
+    cdef dict _joined  # what `needs_of` has found, by languages
     cdef object _kept
 
     def __cinit__(self, automata):
@@ -225,13 +251,11 @@ cdef class PhraseBook:
                     stem = word.endswith("~")
                     builder.add(word.removesuffix("~"), STEMS if stem else WORDS_ONLY, ids[word], 0)
         builder.build(&self._lexicon)
-        self._starts = <uint64_t*>PyMem_RawCalloc(FIRST_WORD_ID + len(ids), sizeof(uint64_t))
-        if self._starts is NULL:
-            raise MemoryError
+        self._starts = <uint64_t*>_zeros(FIRST_WORD_ID + len(ids), sizeof(uint64_t))
         self.slots = {}
-        self._automata_words = [
-            ([(word, ids[word]) for word in automaton.words], automaton.triggers) for automaton in automata
-        ]
+        self._ids = ids
+        self._joined = {}
+        self._needs = []
         self._kept = []
         for automaton in automata:
             self._add(automaton, ids, len(rules))
@@ -241,17 +265,44 @@ cdef class PhraseBook:
         self.rules = tuple(rules)
 
     def __dealloc__(self):
+        cdef int i
         _free_trie(&self._lexicon)
         PyMem_RawFree(self._starts)
+        for i in range(MOST_LANGUAGES):
+            PyMem_RawFree(self._automata[i].begins)
+            PyMem_RawFree(self._automata[i].states)
+            PyMem_RawFree(self._automata[i].exceptions)
+            PyMem_RawFree(self._automata[i].full_rows)
 
-    def words_of(self, languages):
-        """(word, token, whether it is a trigger) of all words and stems that the rules of languages name."""
-        for language in languages:
-            words, triggers = self._automata_words[self.slots[language]]
-            stems = tuple([word.removesuffix("~") for word in triggers if word.endswith("~")])
-            plain = frozenset(triggers)
-            for word, token in words:
-                yield word, token, word in plain or bool(stems) and word.startswith(stems)
+    def needs_of(self, tuple languages):
+        """({word or stem: (token, three masks)}, free classes, limits): what `router.language.needs` says, joined."""
+        if languages not in self._joined:
+            self._joined[languages] = self._join([self._needs[self.slots[language]] for language in languages])
+        return self._joined[languages]
+
+    cdef tuple _join(self, list needs):
+        cdef dict joined = {}
+        cdef dict found = {}
+        cdef str word, stem
+        cdef Py_ssize_t length
+        for masks, _, _ in needs:
+            for word, bits in masks.items():
+                joined[word] = _either(joined.get(word, (0, 0, 0)), bits)
+        stems = {word[:len(word) - 1]: bits for word, bits in joined.items() if word.endswith("~")}
+        for word, bits in joined.items():
+            written = word.removesuffix("~")
+            for length in range(1, len(written) + 1):
+                stem = written[:length]
+                if stem in stems:
+                    bits = _either(bits, stems[stem])
+            found[word] = (self._ids[word], bits)
+        free = (0, 0)
+        limits = [0] * 64
+        for _, also_free, also_limits in needs:
+            free = _either(free, also_free)
+            for length, limit in enumerate(also_limits):
+                limits[length] = max(limits[length], limit)
+        return found, free, limits
 
     cdef int _add(self, automaton, dict ids, int32_t first_rule) except -1:
         cdef Automaton* made = &self._automata[self._languages]
@@ -259,68 +310,75 @@ cdef class PhraseBook:
         rules = array("i", automaton.accepted)
         for index in range(1, len(rules), 2):
             rules[index] += first_rule
-        arrays = [
-            symbols, automaton.rows, automaton.exceptions, automaton.targets, automaton.others, automaton.accepts, rules
-        ]
-        self._kept.append(arrays)  # they own the memory that is pointed to below
+        self._kept.append((symbols, rules))  # they own the memory that is pointed to
         made.symbols = <uint16_t*><Py_ssize_t>symbols.buffer_info()[0]
-        made.rows = <int32_t*><Py_ssize_t>automaton.rows.buffer_info()[0]
-        made.exceptions = <uint16_t*><Py_ssize_t>automaton.exceptions.buffer_info()[0]
-        made.targets = <int32_t*><Py_ssize_t>automaton.targets.buffer_info()[0]
-        made.others = <int32_t*><Py_ssize_t>automaton.others.buffer_info()[0]
-        made.accepts = <int32_t*><Py_ssize_t>automaton.accepts.buffer_info()[0]
         made.rules = <int32_t*><Py_ssize_t>rules.buffer_info()[0]
-        self._make_full_rows(automaton, made)
-        cdef int32_t token, state
-        asking = automaton.asking
-        for token in range(FIRST_WORD_ID + len(ids)):
-            state = self._next(made, 0, token)
-            if state != NO_STATE and asking[state]:
+        masks = zip(automaton.masks[::3], automaton.masks[1::3], automaton.masks[2::3])
+        self._needs.append((dict(zip(automaton.words, masks)), tuple(automaton.free), tuple(automaton.limits)))
+        self._place_states(automaton, made)
+        self._place_full_rows(automaton, made)
+        cdef int32_t token
+        cdef int32_t tokens = FIRST_WORD_ID + <int32_t>len(ids)
+        made.begins = <int16_t*>_zeros(tokens, sizeof(int16_t))
+        for token in range(tokens):
+            made.begins[token] = self._next(made, 0, token)
+            if made.begins[token] != NO_STATE and made.states[made.begins[token]].reach:
                 self._starts[token] |= <uint64_t>1 << self._languages
         return 0
 
-    cdef int _make_full_rows(self, automaton, Automaton* made) except -1:
-        cdef int32_t state, symbol, exception, states = len(automaton.others), count = 0
-        if states > MOST_STATES:
-            raise ValueError(f"the rules of {automaton.language} need {states} states; {MOST_STATES} can be used")
-        made.width = max(automaton.symbol_of.values()) + 1
-        numbers = array("i", bytes(sizeof(int32_t) * states))
-        made.full_row = <int32_t*><Py_ssize_t>numbers.buffer_info()[0]
-        for state in range(states):
-            made.full_row[state] = NO_STATE
-            if made.rows[state + 1] - made.rows[state] >= MANY_EXCEPTIONS:
-                made.full_row[state] = count
-                count += 1
-        rows = array("h", bytes(sizeof(int16_t) * max(count, 1) * made.width))
-        made.full_rows = <int16_t*><Py_ssize_t>rows.buffer_info()[0]
-        self._kept.append((numbers, rows))
+    cdef int _place_states(self, automaton, Automaton* made) except -1:
+        cdef const int32_t[::1] rows = automaton.rows, targets = automaton.targets, accepts = automaton.accepts
+        cdef const int32_t[::1] others = automaton.others
+        cdef const uint16_t[::1] symbols = automaton.exceptions
+        cdef const uint64_t[::1] reach = automaton.reach
+        cdef Py_ssize_t i
+        if len(others) > MOST_STATES:
+            raise ValueError(f"the rules of {automaton.language} need {len(others)} states; {MOST_STATES} can be used")
+        made.states = <State*>_zeros(len(others), sizeof(State))
+        made.exceptions = <Exception*>_zeros(len(targets), sizeof(Exception))
+        for i in range(len(targets)):
+            made.exceptions[i].symbol, made.exceptions[i].target = symbols[i], targets[i]
+        for i in range(len(others)):
+            made.states[i].first, made.states[i].exceptions = rows[i], rows[i + 1] - rows[i]
+            made.states[i].accepts, made.states[i].accepted = accepts[i], accepts[i + 1] - accepts[i]
+            made.states[i].other, made.states[i].full_row, made.states[i].reach = others[i], NO_STATE, reach[i]
+        return 0
+
+    cdef int _place_full_rows(self, automaton, Automaton* made) except -1:
+        cdef int32_t state, symbol, states = len(automaton.others), count = 0
+        cdef Exception* exception
         cdef int16_t* row
+        made.width = max(automaton.symbol_of.values()) + 1
         for state in range(states):
-            if made.full_row[state] == NO_STATE:
+            if made.states[state].exceptions >= MANY_EXCEPTIONS:
+                made.states[state].full_row = count
+                count += 1
+        made.full_rows = <int16_t*>_zeros(count * made.width, sizeof(int16_t))
+        for state in range(states):
+            if made.states[state].full_row == NO_STATE:
                 continue
-            row = made.full_rows + made.full_row[state] * made.width
+            row = made.full_rows + made.states[state].full_row * made.width
             for symbol in range(made.width):
-                row[symbol] = made.others[state] if symbol == OTHER or symbol >= NUMBER else NO_STATE
-            for exception in range(made.rows[state], made.rows[state + 1]):
-                row[made.exceptions[exception]] = made.targets[exception]
+                row[symbol] = made.states[state].other if symbol == OTHER or symbol >= NUMBER else NO_STATE
+            exception = made.exceptions + made.states[state].first
+            for symbol in range(made.states[state].exceptions):
+                row[exception[symbol].symbol] = exception[symbol].target
         return 0
 
     cdef inline int32_t _next(self, const Automaton* automaton, int32_t state, int32_t token) noexcept nogil:
         """Where a token leads from a state."""
+        cdef const State* here = automaton.states + state
         cdef uint16_t symbol = automaton.symbols[token]
-        if automaton.full_row[state] >= 0:
-            return automaton.full_rows[automaton.full_row[state] * automaton.width + symbol]
-        cdef int32_t low = automaton.rows[state], high = automaton.rows[state + 1], middle
-        while low < high:
-            middle = (low + high) >> 1
-            if automaton.exceptions[middle] < symbol:
-                low = middle + 1
-            else:
-                high = middle
-        if low < automaton.rows[state + 1] and automaton.exceptions[low] == symbol:
-            return automaton.targets[low]
+        if here.full_row != NO_STATE:
+            return automaton.full_rows[here.full_row * automaton.width + symbol]
+        cdef const Exception* exception = automaton.exceptions + here.first
+        cdef const Exception* end = exception + here.exceptions
+        while exception < end and exception.symbol < symbol:
+            exception += 1
+        if exception < end and exception.symbol == symbol:
+            return exception.target
         if symbol == OTHER or symbol >= NUMBER:
-            return automaton.others[state]
+            return here.other
         return NO_STATE
 
     cdef int32_t _word(self, Cursor* cursor, uint32_t ch, Py_ssize_t* end) noexcept nogil:
@@ -413,18 +471,21 @@ cdef class PhraseBook:
         return entry >> 24 == WORD
 
     cdef void _spans_from(
-        self, const Reading* reading, int slot, int language, int32_t start, uint32_t sections, Span* spans,
-        int* count
+        self, const Reading* reading, int slot, int language, int32_t start, uint32_t sections, uint64_t needs_met,
+        Span* spans, int* count
     ) noexcept nogil:
-        """Adds what matches from a token on, if it is of one of the sections (a bit for each)."""
+        """Adds what matches from a token on, if it is of one of the sections (a bit for each).
+
+        A rule whose needs are not met is not looked for, unless it is a guard.
+        """
         cdef const Automaton* automaton = &self._automata[slot]
-        cdef int32_t state = 0, last, place, first
-        cdef int32_t end
-        for last in range(start, reading.count):
-            state = self._next(automaton, state, reading.tokens[last].id)
-            if state == NO_STATE:
+        cdef int32_t state = automaton.begins[reading.tokens[start].id], last = start, place, first, end
+        cdef const State* here
+        while state != NO_STATE:
+            here = automaton.states + state
+            if not (here.reach & needs_met or sections & GUARDS):
                 return
-            for place in range(automaton.accepts[state], automaton.accepts[state + 1]):
+            for place in range(here.accepts, here.accepts + here.accepted):
                 if not sections >> automaton.rules[2 * place] & 1 or count[0] >= MOST_SPANS:
                     continue
                 first, end = start, last + 1
@@ -434,17 +495,22 @@ cdef class PhraseBook:
                     end -= 1
                 spans[count[0]] = Span(automaton.rules[2 * place + 1], automaton.rules[2 * place], first, end, language)
                 count[0] += 1
+            last += 1
+            if last == reading.count:
+                return
+            state = self._next(automaton, state, reading.tokens[last].id)
 
     cdef inline bint _is_written(self, int32_t token) noexcept nogil:
         """Whether a token is a word or a picture."""
         return token == OTHER or token >= PICTURE
 
     cdef bint find(
-        self, const Reading* reading, const uint8_t* slots, int languages, uint32_t sections, Span* best
+        self, const Reading* reading, const uint8_t* slots, int languages, uint32_t sections, uint64_t needs_met,
+        Span* best
     ) noexcept nogil:
         """The rule that counts, if there is one of the sections (a bit for each).
 
-        `slots` are the languages in the order of their importance.
+        `slots` are the languages in the order of their importance, `needs_met` the classes of `router.language.needs`.
         """
         cdef Span spans[MOST_SPANS]
         cdef Span guards[MOST_SPANS]
@@ -457,14 +523,14 @@ cdef class PhraseBook:
             if self._starts[reading.tokens[start].id] & spoken:
                 for i in range(languages):
                     if self._starts[reading.tokens[start].id] >> slots[i] & 1:
-                        self._spans_from(reading, slots[i], i, start, sections, spans, &count)
+                        self._spans_from(reading, slots[i], i, start, sections, needs_met, spans, &count)
         if count == 0:
             return False
         if self._first(spans, count, MACHINE, NULL, 0, best) or self._first(spans, count, FOOTER, NULL, 0, best):
             return True
         for start in range(reading.count):
             for i in range(languages):
-                self._spans_from(reading, slots[i], i, start, GUARDS, guards, &guarded)
+                self._spans_from(reading, slots[i], i, start, GUARDS, 0, guards, &guarded)
         for k in range(guarded):
             if guards[k].section == MESSAGE_GUARD:
                 return False
@@ -511,7 +577,7 @@ cdef class PhraseBook:
         try:
             if reading.failed:
                 raise MemoryError
-            found = self.find(&reading, slots, len(languages), ~GUARDS, &best)
+            found = self.find(&reading, slots, len(languages), ~GUARDS, EVERY_CLASS, &best)
             if not found:
                 return None
             return best.rule, reading.tokens[best.first].start, reading.tokens[best.last - 1].end

@@ -134,12 +134,12 @@ cdef bint _is_spelled_out(const Letters* letters) noexcept nogil:
 cdef bint _may_be_disguised(const Shape* shape, int longest) noexcept nogil:
     """Whether a text of ASCII may be one of the things below; `longest` has the most letters of all keywords."""
     if shape.words == 1:
-        return shape.letters >= SHORTEST_DRAWN_OUT
-    if shape.letters <= 2 * shape.words + 2 or shape.lost_letter:  # single letters, and perhaps a courtesy word
+        return shape.letters >= SHORTEST_DRAWN_OUT and not shape.whole_courtesy
+    if shape.begins_again or shape.lost_letter or shape.longest == 1:
         return True
-    if shape.courtesy:
-        return shape.begins_again or shape.others <= 2
-    return shape.begins_again or shape.words == 2 and shape.letters <= longest
+    if shape.courtesy:  # single letters around which a courtesy stands
+        return shape.letters <= 2 * shape.words + 2 or shape.others <= 2
+    return shape.split and shape.letters <= longest
 
 
 cdef int _period(const Letters* letters) noexcept nogil:
@@ -272,6 +272,7 @@ cdef class _Group:
                 return 0
             mask |= _bit(ch)
         self._make_room(length)
+        self.words.add_keyword(keyword)
         self.longest = max(self.longest, length)
         self._near[self._count] = Near(mask, <uint32_t>self._used, <int32_t>length, rule, self._count)
         self._count += 1

@@ -69,9 +69,9 @@ def courtesy(language: str) -> Sequence[str]:
 
 
 @cache
-def common_words() -> frozenset[str]:
-    """The folded words that are among the commonest of any language."""
-    return frozenset(word for _, word in _rows("common_words.tsv"))
+def common_words(language: str) -> tuple[str, ...]:
+    """The commonest words of a language, folded, the commonest first; none where no list is."""
+    return tuple(word for name, word in _rows("common_words.tsv") if name == language.partition("-")[0])
 
 
 @cache

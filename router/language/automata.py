@@ -4,13 +4,14 @@ import hashlib
 import json
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
 
 from router._core import PhraseBook
-from router.language import common_words
+from router.language.needs import needs
 from router.language.phrases import (
     ANY,
     BREAK,
@@ -24,16 +25,14 @@ from router.language.phrases import (
     START,
     Grammar,
     Rule,
-    Tree,
     files,
     grammar,
 )
 
 #: The ids of what is read besides words: their places here. A word that no rule names comes first.
 MARKS = ("", START, END, BREAK, QUESTION, QUOTE, EMOJI, NUMBER)
-_ASKING = {"opt_out", "doubtful", "help", "confirm", "opt_in", "machine", "footer"}
 _NOWHERE = -1
-_SOURCES = ("phrases.py", "automata.py", "common_words.tsv")
+_SOURCES = ("phrases.py", "automata.py", "needs.py", "common_words.tsv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,14 @@ class Automaton:
     `words`: all that rules name; stems end in `~`. Words that lead everywhere to the same states share a symbol:
     `symbol_of` has those of `MARKS` and `words`. For each state, `rows` says where its `exceptions` (symbols, in
     their order) and their `targets` begin, and `others` where every other word leads; -1 is nowhere. `accepts` says
-    where its pairs of section and rule begin in `accepted`. `asking` is 1 for states from which a rule that asks for
-    something can still be matched. A text of ASCII in which none of the `triggers` (words, and stems in `~`) stands
-    asks for nothing.
+    where its pairs of section and rule begin in `accepted`. `reach` has the bits (see `router.language.needs`) of the
+    rules that can still be matched, 0 if none asks for anything; `masks` three for each of `words`, `free` two for
+    all, and `limits` for each class the most words of a text.
     """
 
     language: str
     rules: tuple[Rule, ...]
     words: tuple[str, ...]
-    triggers: tuple[str, ...]
     symbol_of: Mapping[str, int]
     rows: "array[int]"
     exceptions: "array[int]"
@@ -59,7 +57,10 @@ class Automaton:
     others: "array[int]"
     accepts: "array[int]"
     accepted: "array[int]"
-    asking: "array[int]"
+    reach: "array[int]"
+    masks: "array[int]"
+    free: "array[int]"
+    limits: "array[int]"
 
     def symbols(self, ids: Mapping[str, int], first: int) -> list[int]:
         """The symbols of all ids of a lexicon that holds more languages; word ids begin with `first`."""
@@ -98,7 +99,6 @@ def keep(folder: Path) -> None:
             "of": source_digest(name),
             "rules": [[rule.section, rule.name, rule.pattern] for rule in made.rules],
             "words": made.words,
-            "triggers": made.triggers,
             "symbol_of": made.symbol_of,
             "arrays": [[each, found.typecode, len(found)] for each, found in arrays.items()],
         }
@@ -130,8 +130,7 @@ def _kept(name: str) -> Automaton | None:
         found.frombytes(written[at : at + length * found.itemsize])
         at += length * found.itemsize
     rules = tuple(Rule(name, *rule) for rule in header["rules"])
-    words, triggers = tuple(header["words"]), tuple(header["triggers"])
-    return Automaton(name, rules, words, triggers, header["symbol_of"], **arrays)
+    return Automaton(name, rules, tuple(header["words"]), header["symbol_of"], **arrays)
 
 
 def compiled(grammar: Grammar) -> Automaton:
@@ -143,38 +142,6 @@ def compiled(grammar: Grammar) -> Automaton:
     order = {rule: number for number, rule in enumerate(grammar.rules)}
     table, accepts = _minimised(table, [_accepted(grammar, places, order) for places in states])
     return _packed(grammar, tuple(words), symbol_of, table, accepts)
-
-
-def _triggers(grammar: Grammar) -> Iterator[str]:
-    """Words of which one at least stands in every text that a rule asks something in; the rarest that will do."""
-    for rule, tree in zip(grammar.rules, grammar.trees, strict=True):
-        if rule.section in _ASKING:
-            sets = _necessary(tree)
-            words = [found for found in sets if found.isdisjoint((ANY, START, END, BREAK, QUESTION, QUOTE, NUMBER))]
-            if not words and not all(found <= set(MARKS) for found in sets):
-                raise ValueError(f"{rule.language}/{rule.name}: no word is necessary for it. Make one so.")
-            if words:
-                yield from (word for word in min(words, key=_commonness) if word != EMOJI and word.isascii())
-
-
-def _necessary(tree: Tree) -> list[frozenset[str]]:
-    """Sets of symbols of which one each is read wherever a tree is."""
-    match tree:
-        case ("read", symbols):
-            return [symbols]
-        case ("all", parts):
-            return [found for part in parts for found in _necessary(part)]
-        case ("one", parts):
-            sets = [min(_necessary(part), key=_commonness, default=None) for part in parts]
-            return [] if None in sets else [frozenset().union(*(found for found in sets if found))]
-        case ("times", part, low, _):
-            return _necessary(part) if low else []
-    raise AssertionError(tree)
-
-
-def _commonness(symbols: frozenset[str]) -> tuple[bool, int, int]:
-    marks = not symbols.isdisjoint((ANY, START, END, BREAK, QUESTION, QUOTE, NUMBER))
-    return marks, len(symbols & common_words()), len(symbols)
 
 
 def _symbols(grammar: Grammar, words: Sequence[str]) -> tuple[dict[str, int], list[frozenset[str]]]:
@@ -196,20 +163,22 @@ def _symbols(grammar: Grammar, words: Sequence[str]) -> tuple[dict[str, int], li
     return symbol_of, fits
 
 
-def _asking(table: Sequence[Sequence[int]], accepts: Sequence[Sequence[tuple[int, int]]]) -> "array[int]":
-    """For each state, 1 if a rule that asks for something, or cuts the text, can still be matched from it."""
-    asks = {SECTIONS.index(section) for section in SECTIONS if section in _ASKING}
+def _reach(
+    table: Sequence[Sequence[int]], accepts: Sequence[Sequence[tuple[int, int]]], bits: Sequence[int]
+) -> "array[int]":
+    """For each state the bits of all rules that can still be matched from it."""
     leads: list[list[int]] = [[] for _ in table]
     for state, row in enumerate(table):
         for target in set(row) - {_NOWHERE}:
             leads[target].append(state)
-    found = array("B", bytes(len(table)))
-    waiting = [state for state, pairs in enumerate(accepts) if any(section in asks for section, _ in pairs)]
+    found = array("Q", (reduce(or_, (bits[rule] for _, rule in pairs), 0) for pairs in accepts))
+    waiting = [state for state, reached in enumerate(found) if reached]
     while waiting:
         state = waiting.pop()
-        if not found[state]:
-            found[state] = 1
-            waiting.extend(leads[state])
+        for before in leads[state]:
+            if found[state] & ~found[before]:
+                found[before] |= found[state]
+                waiting.append(before)
     return found
 
 
@@ -295,6 +264,7 @@ def _packed(
     table: list[list[int]],
     accepts: list[tuple[tuple[int, int], ...]],
 ) -> Automaton:
+    needed = needs(grammar)
     rows, exceptions, targets = array("i", [0]), array("H"), array("i")
     starts, accepted = array("i", [0]), array("i")
     others = array("i", [row[0] for row in table])
@@ -311,7 +281,6 @@ def _packed(
         grammar.language,
         grammar.rules,
         words,
-        tuple(sorted(set(_triggers(grammar)))),
         symbol_of,
         rows,
         exceptions,
@@ -319,7 +288,10 @@ def _packed(
         others,
         starts,
         accepted,
-        _asking(table, accepts),
+        _reach(table, accepts, needed.rules),
+        array("Q", (bits for word in words for bits in needed.masks.get(word, (0, 0, 0)))),
+        array("Q", needed.free),
+        array("B", needed.limits),
     )
 
 
