@@ -6,11 +6,11 @@ from urllib.parse import parse_qsl
 import phonenumbers
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.workload import messages, words
 from router import normalize
 from router._core import fold, scan_form
 
 BATCH = 1000
-TABLES = 200
 REGIONS = ["US", "GB", "FR", "DE", "IN", "BR", "ES", "IT", "NG", "MX"]
 FORM = (
     b"ToCountry=US&ToState=CA&SmsMessageSid=SM2f0d61a7c1b9e4d08a3b5c6d7e8f9012&NumMedia=0&ToCity=&FromZip=94105&"

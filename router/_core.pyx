@@ -187,10 +187,12 @@ cdef class KeywordMatcher:
             self._tables[i] = Table(i, -1 - <int32_t>group, group, layers, False)
         return 0
 
-    cdef inline Table _table(self, int32_t number) noexcept nogil:
+    cdef inline const Table* _table(self, int32_t number, Table* unknown) noexcept nogil:
+        """The table of a number; `unknown` filled for one that is not among `tables`: it shares nothing."""
         if 0 <= number < self._table_count:
-            return self._tables[number]
-        return Table(number, number, NO_RULE, EVERY_LAYER, False)
+            return self._tables + number
+        unknown[0] = Table(number, number, NO_RULE, EVERY_LAYER, False)
+        return unknown
 
     cdef inline bint _end_of(self, const Walk* walk, const Table* table, End* end) noexcept nogil:
         """Whether a key of a table ends where a walk stands: its own before those it shares."""
@@ -393,21 +395,22 @@ cdef class KeywordMatcher:
 
     cdef bint _search(self, str text, int32_t number, Hit* hit) except -1:
         """Whether a text means anything to a table; `hit` is what."""
-        cdef Table table = self._table(number)
+        cdef Table unknown
+        cdef const Table* table = self._table(number, &unknown)
         cdef Cursor cursor
         cdef Hit first_word
         cdef int whole = UNSURE
         if PyUnicode_IS_ASCII(text):
-            whole = self._whole_plain(<const uint8_t*>PyUnicode_DATA(text), len(text), &table, hit, &first_word)
+            whole = self._whole_plain(<const uint8_t*>PyUnicode_DATA(text), len(text), table, hit, &first_word)
             if whole == YES:
                 return True
         _open(text, &cursor)
         if table.group != NO_RULE:
-            if self._search_shared(text, cursor, whole, &table, &first_word, hit):
+            if self._search_shared(text, cursor, whole, table, &first_word, hit):
                 return True
-        elif whole == UNSURE and self._whole(cursor, &table, hit, &first_word):
+        elif whole == UNSURE and self._whole(cursor, table, hit, &first_word):
             return True
-        return self._search_own(cursor, &table, &first_word, hit)
+        return self._search_own(cursor, table, &first_word, hit)
 
     cdef bint _search_shared(
         self, str text, Cursor cursor, int whole, const Table* table, Hit* first_word, Hit* hit

@@ -504,6 +504,11 @@ cdef class PhraseBook:
         """Whether a token is a word or a picture."""
         return token == OTHER or token >= PICTURE
 
+    cdef inline bint _may_begin(self, const Automaton* automaton, int32_t token, uint64_t needs_met) noexcept nogil:
+        """Whether a rule that asks for something, with its needs met, may begin with a token."""
+        cdef int32_t state = automaton.begins[token]
+        return state != NO_STATE and automaton.states[state].reach & needs_met
+
     cdef bint find(
         self, const Reading* reading, const uint8_t* slots, int languages, uint32_t sections, uint64_t needs_met,
         Span* best
@@ -522,7 +527,7 @@ cdef class PhraseBook:
         for start in range(reading.count):
             if self._starts[reading.tokens[start].id] & spoken:
                 for i in range(languages):
-                    if self._starts[reading.tokens[start].id] >> slots[i] & 1:
+                    if self._may_begin(&self._automata[slots[i]], reading.tokens[start].id, needs_met):
                         self._spans_from(reading, slots[i], i, start, sections, needs_met, spans, &count)
         if count == 0:
             return False

@@ -193,7 +193,7 @@ def _longest(tree: Tree) -> int:
         case ("one", parts):
             return max(map(_longest, parts))
         case ("times", part, _, high):
-            return high * _longest(part)
+            return int(high) * _longest(part)
     raise AssertionError(tree)
 
 
