@@ -34,7 +34,7 @@ crash-test: $(VENV)/installed-test
 clean:
 	rm -rf $(VENV) build dist *.egg-info router/_core.c router/_core.*.so router/language/phrases/*.automaton
 
-$(VENV)/installed: pyproject.toml setup.py router/_core.pyx $(wildcard router/core/*.pxi router/language/phrases/*.toml)
+$(VENV)/installed: pyproject.toml setup.py router/_core.pyx $(wildcard router/core/*.pxi router/language/*.py router/language/*.tsv router/language/phrases/*.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "keyroute needs Python 3.11 or later; name one with make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
