@@ -3,11 +3,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The compiler's own runtime has to be loaded before Python.
+SANITIZED = ROUTER_SANITIZE=1 ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc LD_PRELOAD=$(shell $(CC) -print-file-name=libasan.so)
 CONFIG ?= keyroute.toml
 # More words for the command that is run: `make run ARGS="--port 9000"`, `make test ARGS="-k twilio"`.
 ARGS ?=
 
-.PHONY: run test lint bench crash-test clean
+.PHONY: run test lint bench crash-test sanitize clean
 
 run: $(VENV)/installed data/secrets
 	@echo "When it serves, try in another terminal:"
@@ -30,6 +32,13 @@ bench: $(VENV)/installed-test $(VENV)/installed-bench
 # The whole of it: 50 kills. `make test` does a few.
 crash-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/test_crash.py --kills 50 -s $(ARGS)
+
+# The tests of the compiled core under the address sanitizer; takes some ten minutes, and builds the core again at the end.
+sanitize: $(VENV)/installed-test
+	$(SANITIZED) $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(SANITIZED) $(BIN)/python -m pytest -p no:faulthandler $(ARGS) \
+		tests/test_core_text.py tests/test_core_forms.py tests/test_core_numbers.py tests/test_phrases.py tests/test_rules.py
+	rm $(VENV)/installed && $(MAKE) $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info router/_core.c router/_core.*.so router/language/phrases/*.automaton
