@@ -36,7 +36,7 @@ crash-test: $(VENV)/installed-test
 # The tests of the compiled core under the address sanitizer; takes some ten minutes, and builds the core again at the end.
 sanitize: $(VENV)/installed-test
 	$(SANITIZED) $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	$(SANITIZED) $(BIN)/python -m pytest -p no:faulthandler $(ARGS) \
+	$(SANITIZED) $(BIN)/python -m pytest $(ARGS) \
 		tests/test_core_text.py tests/test_core_forms.py tests/test_core_numbers.py tests/test_phrases.py tests/test_rules.py
 	rm $(VENV)/installed && $(MAKE) $(VENV)/installed
 
