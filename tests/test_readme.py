@@ -1,0 +1,54 @@
+"""The README's first message: its curl lines, as they stand, against the example configuration."""
+
+import re
+import shlex
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote_plus
+
+from tests.running import Keyroute
+
+ROOT = Path(__file__).parent.parent
+SECTION = (ROOT / "README.md").read_text().partition("\n## A first message\n")[2].partition("\n## ")[0]
+#: Each curl line with the answer that stands below it.
+EXAMPLES = re.findall(r"```sh\n(curl .*?)\n```\n\n```(?:json|xml)\n(.*?)\n```", SECTION, re.DOTALL)
+
+
+def example(folder: Path) -> Path:
+    """The example configuration with the secrets that `make run` writes."""
+    (folder / "data" / "secrets").mkdir(parents=True)
+    for content, name in re.findall(r"printf '(.*)' > \$@/(.+)", (ROOT / "Makefile").read_text()):
+        (folder / "data" / "secrets" / name).write_text(content)
+    path = folder / "keyroute.toml"
+    path.write_text((ROOT / "keyroute.toml").read_text())
+    return path
+
+
+def sent(command: str, origin: str) -> str:
+    """The answer to what curl would send."""
+    url, *options = shlex.split(command.replace("\\\n", " "))[1:]
+    headers, body, fields = {}, "", []
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        name, _, rest = value.partition("=" if option == "--data-urlencode" else ": ")
+        match option:
+            case "-H":
+                headers[name] = rest
+            case "-d":
+                body = value
+            case "--data-urlencode":
+                fields.append(f"{name}={quote_plus(rest)}")
+    request = urllib.request.Request(url.replace("http://127.0.0.1:8080", origin), headers=headers)  # noqa: S310
+    request.data = (body or "&".join(fields)).encode()
+    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+        answer: str = response.read().decode()
+        return answer
+
+
+async def test_its_curl_lines_get_the_answers_that_stand_below_them(tmp_path: Path) -> None:
+    assert len(EXAMPLES) == 2
+    async with Keyroute(example(tmp_path)) as server:
+        first = [sent(command, server.origin) for command, _ in EXAMPLES]
+        again = [sent(command, server.origin) for command, _ in EXAMPLES]
+
+    assert first == [answer for _, answer in EXAMPLES]
+    assert again == first
