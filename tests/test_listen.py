@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -80,6 +81,15 @@ async def test_a_unix_socket_that_a_killed_server_left_is_taken_over(tmp_path: P
         assert place == f"unix:{path}"
         assert await status(aiohttp.UnixConnector(str(path)), "http://keyroute/readyz") == 200
     assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_asked_to_stop_ends_without_an_error(tmp_path: Path, number: signal.Signals) -> None:
+    with serving(write_configuration(tmp_path), "--port", "0") as (process, _):
+        process.send_signal(number)
+        assert process.wait(timeout=15) == 0
+        assert process.stderr
+        assert "Abort" not in process.stderr.read()
 
 
 async def test_a_unix_socket_in_use_stays_with_its_server(tmp_path: Path) -> None:

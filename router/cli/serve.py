@@ -37,7 +37,8 @@ _UDS = "Stop what listens there, or choose a short path in a folder that can be 
 def command(config: Path, host: str | None, port: int | None, uds: Path | None, role: Role) -> None:
     """Serve the configuration until SIGTERM or Ctrl-C. SIGHUP reads the file again."""
     # uvicorn sends itself the signal again once it has stopped; what is open here is to be closed then too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
     settings = load(config)
     set_up_logs(logging.INFO)
     if uds is None and host is None and port is None:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,8 +43,7 @@ def load(path: Path) -> Settings:
     source, document = _parse(path)
     reader = _Reader(path)
     settings = reader.settings(document)
-    for tables in _lists(document):
-        empty(tables)
+    _let_go(document)
     if settings is None or reader.found:
         raise ConfigurationError(str(path), _problems(source, reader.found))
     if reader.doubts:
@@ -58,12 +57,12 @@ def _problems(source: str, found: Iterable[Complaint]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (problem.line, problem.key))
 
 
-def _lists(document: dict[str, Any]) -> Iterator[list[object]]:
-    for written in document.values():
-        if isinstance(written, list):
-            yield written
-        elif isinstance(written, dict):
-            yield from _lists(written)
+def _let_go(document: dict[str, Any]) -> None:
+    # Only keywords: they are many, and nothing of ours keeps what was read of them. An adapter may keep its own lists.
+    programs = document.get("programs")
+    for program in programs.values() if isinstance(programs, dict) else ():
+        if isinstance(program, dict) and isinstance(keywords := program.get("keywords"), list):
+            empty(keywords)
 
 
 def _parse(path: Path) -> tuple[str, dict[str, Any]]:
