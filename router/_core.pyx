@@ -196,9 +196,12 @@ cdef class KeywordMatcher:
 
     cdef inline bint _end_of(self, const Walk* walk, const Table* table, End* end) noexcept nogil:
         """Whether a key of a table ends where a walk stands: its own before those it shares."""
-        return _ends_here(walk) and (
-            _end_in(&self._trie, walk, table.own, end) or _end_in(&self._trie, walk, table.shared, end)
-        )
+        if not _ends_here(walk):
+            return False
+        if walk.node.ends & SINGLE:
+            _single_end(walk, end)
+            return end.scope == table.own or end.scope == table.shared
+        return _end_in(&self._trie, walk, table.own, end) or _end_in(&self._trie, walk, table.shared, end)
 
     cdef void _find(self, Cursor cursor, const Table* table, uint32_t edge, Found* found) noexcept nogil:
         """Walks the trie from a cursor. A word ends at a space or the end of the text, characters of `edge` ignored."""
@@ -291,36 +294,40 @@ cdef class KeywordMatcher:
         cdef Walk walk
         cdef End meaning
         cdef Py_ssize_t i = start, behind
-        cdef uint32_t entry = 0
+        cdef uint8_t code = 0
         found.rule = found.argument_rule = NO_RULE
         found.behind_courtesy = NOWHERE
         found.dropped = False
         _enter(&self._trie, &walk, 0)
         while True:
             if i < end:
-                entry = _entries[text[i]]
-            if i == end or entry >> 24:
-                if i < end and entry >> 24 == DROP:
-                    found.dropped = True
-                    return
-                if i < end and entry >> 24 == SPACE and i > start and _entries[text[i - 1]] >> 24 == SPACE:
+                code = _plain_codes[text[i]]
+                if code != NO_CODE:  # a letter or digit, and nothing ends before it
+                    if not _step(&self._trie, &walk, code):
+                        return
                     i += 1
                     continue
-                if i > start and self._end_of(&walk, table, &meaning):
-                    behind = i
-                    while behind < end and _entries[text[behind]] >> 24 == PUNCT:
-                        behind += 1
-                    if behind == end or _entries[text[behind]] >> 24 == SPACE:
-                        if meaning.rule != NO_RULE:
-                            found.rule, found.end, found.behind = meaning.rule, i, behind
-                        if meaning.flags & COURTESY:
-                            found.behind_courtesy = behind
-                        if meaning.flags & TAKES_ARGUMENT and behind < end:
-                            found.argument_rule, found.argument_end, found.argument = meaning.rule, i, behind + 1
-                    elif _entries[text[behind]] >> 24 == DROP:
-                        found.dropped = True
-                        return
-            if i == end or not _advance(&self._trie, &walk, entry & 0xFFFFFF):
+                if _entries[text[i]] >> 24 == DROP:
+                    found.dropped = True
+                    return
+                if _entries[text[i]] >> 24 == SPACE and i > start and _entries[text[i - 1]] >> 24 == SPACE:
+                    i += 1
+                    continue
+            if i > start and self._end_of(&walk, table, &meaning):
+                behind = i
+                while behind < end and _entries[text[behind]] >> 24 == PUNCT:
+                    behind += 1
+                if behind == end or _entries[text[behind]] >> 24 == SPACE:
+                    if meaning.rule != NO_RULE:
+                        found.rule, found.end, found.behind = meaning.rule, i, behind
+                    if meaning.flags & COURTESY:
+                        found.behind_courtesy = behind
+                    if meaning.flags & TAKES_ARGUMENT and behind < end:
+                        found.argument_rule, found.argument_end, found.argument = meaning.rule, i, behind + 1
+                elif _entries[text[behind]] >> 24 == DROP:
+                    found.dropped = True
+                    return
+            if i == end or not _advance(&self._trie, &walk, _entries[text[i]] & 0xFFFFFF):
                 return
             i += 1
 

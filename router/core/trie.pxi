@@ -46,6 +46,8 @@ cdef enum:
     MIDDLE_SCOPE = 1 << 26
 
 cdef uint8_t _single_codes[128]
+# Of letters and digits of ASCII as they are written, the codes of what they are folded to; of others NO_CODE.
+cdef uint8_t _plain_codes[128]
 
 cdef struct Node:
     uint64_t codes  # with PATH the codes that lead on, the first lowest; else a bit for each child
@@ -81,6 +83,10 @@ cdef int _place_single_codes() except -1:
     memset(_single_codes, NO_CODE, sizeof(_single_codes))
     for code, letter in enumerate("abcdefghijklmnopqrstuvwxyz0123456789 '-.&+#@/*!?"):
         _single_codes[<uint8_t>ord(letter)] = code
+    for written in range(128):
+        _plain_codes[<int>written] = NO_CODE
+        if chr(written).isalnum():
+            _plain_codes[<int>written] = _single_codes[<uint8_t>ord(chr(written).lower())]
     return 0
 
 
@@ -147,17 +153,21 @@ cdef inline bint _ends_here(const Walk* walk) noexcept nogil:
     return walk.left == 0 and walk.node.ends & ~<uint32_t>PATH
 
 
+cdef inline void _single_end(const Walk* walk, End* end) noexcept nogil:
+    """The end of a node with SINGLE."""
+    cdef uint32_t ends = walk.node.ends
+    end.scope = <int32_t>((ends & END_PLACE) >> SCOPE_SHIFT) - MIDDLE_SCOPE
+    end.rule, end.flags = <int32_t>walk.node.below, ends & (1 << SCOPE_SHIFT) - 1 | PRESENT
+
+
 cdef inline bint _end_in(const Trie* trie, const Walk* walk, int32_t scope, End* end) noexcept nogil:
     """Whether the key that ends where a walk stands is one of a scope; if so, `end` is what it means."""
     cdef const End* first
     cdef int32_t low = 0, high, count, middle
     cdef uint32_t ends = walk.node.ends
     if ends & SINGLE:
-        end.scope = <int32_t>((ends & END_PLACE) >> SCOPE_SHIFT) - MIDDLE_SCOPE
-        if end.scope != scope:
-            return False
-        end.rule, end.flags = <int32_t>walk.node.below, ends & (1 << SCOPE_SHIFT) - 1 | PRESENT
-        return True
+        _single_end(walk, end)
+        return end.scope == scope
     first = trie.ends + (ends & END_PLACE) - 1
     high = count = first.flags >> COUNT_SHIFT
     while low < high:
