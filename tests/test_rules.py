@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router._core import fold
@@ -273,6 +273,7 @@ BILINGUAL = RuleBook([KeywordSet(DEFAULT_PROGRAM, ("en", "fr"), OWN_WORDS)])
 
 
 @given(PLAIN_TEXTS.filter(lambda text: len(text) < 60))
+@example("immediatement QUIT QUIT")  # a courtesy too long for a key
 def test_a_plain_text_means_the_same_as_with_a_mark_that_nobody_sees(text: str) -> None:
     """ASCII is read by code of its own, which must agree with that for all characters."""
     plain = BILINGUAL.explain(DEFAULT_PROGRAM, text)

@@ -238,8 +238,8 @@ cdef class _PlainWords:
                 _put(reading, token, start, i)
                 if shape.others > others:
                     compared = min(i - start, BEGINNING)
-                    if i - start > 15:
-                        shape.begins_again = True  # not told: its beginnings were overwritten
+                    if i - start > LONGEST_PACKED:
+                        shape.begins_again = True  # it is not told whether it is a courtesy
                     elif first_letters:
                         compared = min(compared, first_letters)
                         shape.begins_again |= keys[compared] == first[compared]
