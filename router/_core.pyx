@@ -366,10 +366,12 @@ cdef class KeywordMatcher:
             if found.dropped:
                 return UNSURE
             if found.rule != NO_RULE:
-                behind.dropped = False
-                courtesy_words = self._courtesy_behind_plain(text, found.behind, end, table, &behind)
-                if behind.dropped:
-                    return UNSURE
+                courtesy_words = 0
+                if found.behind < end:
+                    behind.dropped = False
+                    courtesy_words = self._courtesy_behind_plain(text, found.behind, end, table, &behind)
+                    if behind.dropped:
+                        return UNSURE
                 layer = WITH_COURTESY if before or courtesy_words else KEYWORD
                 if courtesy_words >= 0 and table.layers >> layer & 1:
                     _hit(hit, layer, found.rule, start, found.end)
