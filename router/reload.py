@@ -39,9 +39,10 @@ class Reloader:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            await asyncio.shield(self._reload())
+            await asyncio.shield(self.reload())
 
-    async def _reload(self) -> None:
+    async def reload(self) -> None:
+        """Reads the file once; says what is wrong with it in the log."""
         outcome = "done"
         try:
             with sharing():

@@ -3,12 +3,18 @@
 import asyncio
 import gc
 import sys
+import time
+from pathlib import Path
 
 import pytest
 import uvloop
 
 from bench.reloads import Step, bytes_per_keyword, configuration, rounds
+from router.config import Settings, load
 from router.disposal import sharing
+from router.reload import Reloader
+from router.service import Service
+from tests.running import write_configuration
 
 KEYWORDS = 100_000
 
@@ -34,6 +40,19 @@ def test_a_keyword_takes_less_than_in_a_dict() -> None:
 
     assert ours < 24
     assert ours < in_a_dict / 4
+
+
+async def test_what_a_reload_replaces_is_freed(tmp_path: Path) -> None:
+    path = write_configuration(tmp_path, crm="http://127.0.0.1:9/")
+    service = Service(load(path), "all", time.time)
+    await service.start()
+    reloader = Reloader(service, path)
+    for _ in range(3):
+        await reloader.reload()
+    await service.stop()
+
+    gc.unfreeze()  # else they are not among the objects
+    assert sum(isinstance(found, Settings) and found.path == path for found in gc.get_objects()) == 1
 
 
 def test_what_was_shared_is_set_back_also_when_building_fails() -> None:

@@ -65,7 +65,8 @@ class Worker:
     def __init__(
         self, settings: Settings, store: Store, owner: str, metrics: Metrics, clock: Callable[[], float]
     ) -> None:
-        self._settings = settings
+        # Not the settings: they are large, and what is left of a worker that was stopped must not keep them.
+        self._lease_seconds = settings.worker.lease_seconds
         self._metrics = metrics
         self._clock = clock
         self._outbox = Outbox(store, list(settings.destinations))
@@ -104,6 +105,8 @@ class Worker:
         except StoreUnavailable as error:
             _log.warning("worker left without saying so", error=str(error))
         await self._open.aclose()
+        self._tasks, self._clients = [], []
+        self._destinations.clear()
 
     def _add_destination(self, name: str, platform: Platform, http: Http, give_up_after: float) -> None:
         destination = Destination(name, platform, http, _gate(), give_up_after)
@@ -115,7 +118,7 @@ class Worker:
 
     async def _hold_leases(self) -> None:
         """Renews what is held, takes what is free up to a fair share, and gives up what is more than that."""
-        lease_seconds = self._settings.worker.lease_seconds
+        lease_seconds = self._lease_seconds
         while True:
             try:
                 share = -(-len(self._shards) // await self._workers.count())
