@@ -19,13 +19,12 @@ import flashtext2
 import hyperscan
 import marisa_trie
 
-from bench.workload import Kind, keyword_sets, messages, words
+from bench.workload import Kind, Message, keyword_sets, messages, words
 from router.rules import RuleBook
 
-#: (text, number of its program) of messages → nothing: each is looked for once. A loop of its own for each matcher, so
-#: that none pays for a call that it does not need.
-Run = Callable[[Sequence[tuple[str, int]]], None]
-#: Of messages that are run in one go.
+#: Looks for each message once. A loop of its own for each matcher, so that none pays for a call that it does not need.
+Run = Callable[[Sequence[Message]], None]
+#: How many messages are run in one go.
 BATCH = 2000
 COLUMNS: dict[str, tuple[Kind, ...]] = {
     "own": ("own",),
@@ -41,7 +40,7 @@ def keyroute(listed: Sequence[str]) -> Run:
     """Ours, with every layer on."""
     find = RuleBook(keyword_sets(listed)).matcher.find
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, program in batch:
             find(text, program)
 
@@ -52,7 +51,7 @@ def first_word_in_dict(listed: Sequence[str]) -> Run:
     """What anybody would write first; finds no keyword of two words."""
     get = {word.casefold(): number for number, word in enumerate(listed)}.get
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             get(text.strip().casefold().split(None, 1)[0])
 
@@ -64,7 +63,7 @@ def regular_expression(listed: Sequence[str]) -> Run:
     longest_first = sorted(map(re.escape, listed), key=len, reverse=True)
     match = re.compile(rf"\s*({'|'.join(longest_first)})\b", re.IGNORECASE).match
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             match(text)
 
@@ -79,7 +78,7 @@ def pyahocorasick(listed: Sequence[str]) -> Run:
     automaton.make_automaton()
     iterate = automaton.iter_long
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             list(iterate(text.casefold()))
 
@@ -91,7 +90,7 @@ def aho_corasick_of_rust(listed: Sequence[str]) -> Run:
     kind = ahocorasick_rs.MatchKind.LeftmostLongest
     find = ahocorasick_rs.AhoCorasick([word.casefold() for word in listed], matchkind=kind).find_matches_as_indexes
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             find(text.casefold())
 
@@ -102,7 +101,7 @@ def marisa(listed: Sequence[str]) -> Run:
     """https://pypi.org/project/marisa-trie/: the keywords that the text begins with."""
     prefixes = marisa_trie.Trie([word.casefold() for word in listed]).prefixes
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             prefixes(text.strip().casefold())
 
@@ -116,7 +115,7 @@ def flashtext(listed: Sequence[str]) -> Run:
         processor.add_keyword(word)
     extract = processor.extract_keywords
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             extract(text)
 
@@ -137,7 +136,7 @@ def hyperscan_literals(listed: Sequence[str]) -> Run:
     def note(number: int, *_: object) -> None:
         found.append(number)
 
-    def run(batch: Sequence[tuple[str, int]]) -> None:
+    def run(batch: Sequence[Message]) -> None:
         for text, _ in batch:
             found.clear()
             database.scan(text.encode(), match_event_handler=note)
@@ -157,12 +156,9 @@ MATCHERS: dict[str, Callable[[Sequence[str]], Run]] = {
 }
 
 
-def batches(listed: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+def batches(listed: Sequence[str]) -> dict[str, list[Message]]:
     """The messages of each column."""
-    return {
-        column: [(message.text, message.program) for message in messages(listed, kinds, BATCH)]
-        for column, kinds in COLUMNS.items()
-    }
+    return {column: messages(listed, kinds, BATCH) for column, kinds in COLUMNS.items()}
 
 
 def compared(names: Sequence[str], listed: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:

@@ -1,7 +1,7 @@
 """What a reload costs whoever is answered meanwhile: how long the event loop stood still, how long it all took.
 
 `python -m bench.reloads [--keywords 100000] [--each 100] [--rounds 5]` writes a configuration of that many keywords in
-200 programs, `--each` of them to a reply, reads it again and again as SIGHUP does, and prints for each step seconds and
+200 programs, `--each` of them to a reply, does again and again what a SIGHUP does, and prints for each step seconds and
 the longest stand-still of the loop in ms. The least of several rounds is the figure: other processes only add to it.
 The last line has the bytes that a keyword takes in the matcher, and in a `dict` from its text to a number.
 """
@@ -24,6 +24,8 @@ from router.config import load
 from router.disposal import Whole, dispose, sharing
 from router.routing import Routing
 
+#: Looks at the clock, in seconds.
+_BETWEEN = 0.001
 T = TypeVar("T")
 
 
@@ -63,20 +65,23 @@ class Watch:
 
     def __init__(self) -> None:
         self._worst = 0.0
+        self._looked = asyncio.Event()
         self._task = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
         while True:
             before = time.perf_counter()
-            await asyncio.sleep(0.001)
-            self._worst = max(self._worst, time.perf_counter() - before - 0.001)
+            await asyncio.sleep(_BETWEEN)  # what is later than that is what is measured
+            self._worst = max(self._worst, time.perf_counter() - before - _BETWEEN)
+            self._looked.set()
 
     async def step(self, run: Callable[..., T], *arguments: Any) -> tuple[T, Step]:
         """Runs in a thread, as the server does."""
         self._worst, began = 0.0, time.perf_counter()
         result = await asyncio.to_thread(run, *arguments)
         seconds = time.perf_counter() - began
-        await asyncio.sleep(0.01)
+        self._looked.clear()
+        await self._looked.wait()  # the last stand-still is seen at the next look
         return result, Step(seconds, self._worst)
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """Makes the word lists of `router/language` again, from the package wordfreq (install it by hand; it is large).
 
 `python -m bench.word_lists`. `real_words.tsv`: ordinary words that are one mistake away from a reserved keyword, and
-so are not taken for a misspelled one. `common_words.tsv`: the commonest words of each language that has phrases; no
-phrase is looked for because of these alone.
+so are not taken for a misspelled one. `common_words.tsv`: the commonest words of each language that has phrases, the
+commonest first: by them it is told which words of a rule are rare.
 """
 
 import argparse

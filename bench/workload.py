@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from router.rules import CustomKeyword, KeywordSet, reserved_words
@@ -39,7 +38,7 @@ _CHAT = (
     "We would like to book a table for four on friday evening",
 )
 #: Texts of 150 to 160 characters, as long as one SMS: other letters than of ASCII, phrases, misspellings.
-LONG = (
+_LONG = (
     "Bonjour, j'ai reçu hier votre message au sujet de ma commande, mais je ne l'ai toujours pas et personne ne "
     "répond au téléphone. Que dois-je faire maintenant ?",
     "Hello, I have been getting these messages for weeks now and I never asked for any of them, so please take my "
@@ -52,16 +51,10 @@ LONG = (
     "minutes, please wait for us and keep two seats at front",
 )
 
-#: What a message is: a keyword of its program, one with an argument, a reserved word, or no keyword at all.
+#: What a message is: a keyword of its program, one with an argument, a reserved word, no keyword, a full-length text.
 Kind = Literal["own", "argument", "reserved", "chat", "long"]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A text to the program of a number."""
-
-    text: str
-    program: int
+#: A text, and the number of the program that it is sent to.
+Message = tuple[str, int]
 
 
 def words(count: int) -> list[str]:
@@ -90,7 +83,7 @@ def messages(listed: Sequence[str], kinds: Sequence[Kind], count: int) -> list[M
     found = []
     for _ in range(count):
         place = chance.randrange(len(listed))
-        found.append(Message(_written(listed[place], chance.choice(kinds), chance), place % PROGRAMS))
+        found.append((_written(listed[place], chance.choice(kinds), chance), place % PROGRAMS))
     return found
 
 
@@ -105,4 +98,4 @@ def _written(word: str, kind: Kind, chance: random.Random) -> str:
         case "chat":
             return chance.choice(_CHAT)
         case "long":
-            return chance.choice(LONG)
+            return chance.choice(_LONG)

@@ -122,6 +122,13 @@ cdef inline void _skip_word(Cursor* cursor) noexcept nogil:
     cursor[0] = before
 
 
+cdef inline Py_ssize_t _behind_blanks(const uint8_t* text, Py_ssize_t start, Py_ssize_t end) noexcept nogil:
+    """The first place in a text of ASCII that holds no space and no punctuation."""
+    while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
+        start += 1
+    return start
+
+
 @cython.final
 cdef class KeywordMatcher:
     """The keywords of many tables in one trie that never changes."""
@@ -337,8 +344,7 @@ cdef class KeywordMatcher:
         """`_courtesy_behind` for a text of ASCII: from one place to its end."""
         cdef int courtesy_words
         for courtesy_words in range(MOST_COURTESY + 1):
-            while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
-                start += 1
+            start = _behind_blanks(text, start, end)
             if start == end:
                 return courtesy_words
             self._find_plain(text, start, end, table, found)
@@ -352,11 +358,9 @@ cdef class KeywordMatcher:
     ) noexcept nogil:
         """`_whole` for a text of ASCII; UNSURE if it holds characters that are dropped, or nothing."""
         cdef PlainFound found, behind
-        cdef Py_ssize_t start = 0, end = length
+        cdef Py_ssize_t start = _behind_blanks(text, 0, length), end = length
         cdef int before, courtesy_words, layer
         first_word.rule = NO_RULE
-        while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
-            start += 1
         while end > start and _entries[text[end - 1]] >> 24 & (SPACE | PUNCT):
             end -= 1
         if start == end:
@@ -382,8 +386,7 @@ cdef class KeywordMatcher:
             start = found.behind_courtesy
             if start == NOWHERE:
                 return NO
-            while start < end and _entries[text[start]] >> 24 & (SPACE | PUNCT):
-                start += 1
+            start = _behind_blanks(text, start, end)
             if start == end:
                 return NO
         return NO

@@ -168,6 +168,7 @@ class RuleBook:
         groups = {languages: number for number, languages in enumerate(_spoken(sets))}
         self._phrases = phrase_book(tuple(dict.fromkeys(name for spoken in groups for name in files_of(spoken))))
         self._phrase_rules = [_phrase_rule(rule) for rule in self._phrases.rules]
+        #: The compiled core, for benchmarks: its rules are numbers.
         self.matcher = KeywordMatcher(
             self._entries(sets, groups),
             ((word, -1 - number) for languages, number in groups.items() for word in _courtesy(languages)),

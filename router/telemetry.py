@@ -90,7 +90,7 @@ class Metrics:
         )
         self.failures = Counter(
             "keyroute_failures",
-            "Times that a part of the deliveries failed in a way nobody foresaw, and was started again.",
+            "Times that a part of the deliveries failed in a way nobody foresaw, and was tried again.",
             ("part",),
             registry=self.registry,
         )

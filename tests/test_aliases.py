@@ -11,7 +11,8 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.errors import DeliveryError, StoreUnavailable
 from router.ports import Http
-from tests.test_lane import Recorder
+from router.telemetry import Metrics
+from tests.standins.platform import Recorder
 
 
 class Answers(Recorder):
@@ -66,7 +67,7 @@ class Asked:
 async def working(platform: Recorder, *, store_away: int = 0) -> AsyncIterator[Asked]:
     gate = Gate(time.monotonic, random.Random(1))
     http = HttpClient(1.0, allow_private=False)  # not opened: the platform sends nothing
-    worker = AliasWorker("crm", platform, http, gate, 60.0, time.time)
+    worker = AliasWorker("crm", platform, http, gate, 60.0, Metrics(), time.time)
     task = asyncio.create_task(worker.run())
     try:
         yield Asked(worker, gate, store_away=store_away)

@@ -3,9 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 import pytest
 
@@ -15,76 +14,11 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
 from router.errors import DeliveryError, LeaseLost, OutdatedLetter
-from router.ports import Http, Options, OptionsType
 from router.store import Commits, DeadLetters, Outbox, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
-from router.types import Event
 from tests.commits import LEAVE, START, STOP, Clock, text, until
-
-
-class Recorder:
-    """A platform that remembers what it took, in order; what it does can be set."""
-
-    Options: ClassVar[OptionsType] = Options
-    ProgramOptions: ClassVar[OptionsType] = Options
-    alias_batch_size = 4
-
-    def __init__(self, *, needs_alias: bool = False, one_per_sender: bool = False, batch_size: int = 10) -> None:
-        self.needs_alias = needs_alias
-        self.one_per_sender = one_per_sender
-        self.batch_size = batch_size
-        self.taken: list[Event] = []
-        self.batches: list[list[str]] = []
-        self.aliases: list[list[str]] = []
-        self.refuse: dict[str, DeliveryError] = {}
-        self.break_on: set[str] = set()
-        self.refuse_alias: set[str] = set()
-        self.alias_failure: DeliveryError | None = None
-        self.alias_gate = asyncio.Event()
-        self.alias_gate.set()
-        self._changed = asyncio.Condition()
-
-    def wants(self, event: Event) -> bool:
-        return event.message.text != "unwanted"
-
-    async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
-        self.aliases.append(list(senders))
-        await self.alias_gate.wait()
-        if self.alias_failure:
-            raise self.alias_failure
-        if self.refuse_alias & set(senders):
-            raise DeliveryError("no such alias may be", retryable=False)
-
-    async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
-        self.batches.append([event.id for event in events])
-        if self.break_on & set(self.batches[-1]):
-            raise KeyError("a mistake in the adapter")
-        results: list[DeliveryError | None] = []
-        stopped: dict[str, DeliveryError] = {}
-        for event in events:
-            error = stopped.get(event.message.sender) or self.refuse.get(event.id)
-            if error and error.retryable:
-                stopped[event.message.sender] = error
-            results.append(error)
-        async with self._changed:
-            self.taken += [event for event, error in zip(events, results, strict=True) if error is None]
-            self._changed.notify_all()
-        return results
-
-    async def tried(self, count: int) -> None:
-        """Waits until that many batches were attempted."""
-
-        async def enough() -> bool:
-            return len(self.batches) >= count
-
-        await until(enough)
-
-    async def has(self, count: int) -> list[str]:
-        """Waits until that many were taken, and gives their ids in order."""
-        async with asyncio.timeout(10), self._changed:
-            await self._changed.wait_for(lambda: len(self.taken) >= count)
-        return [event.id for event in self.taken]
+from tests.standins.platform import Recorder
 
 
 class Bench:
@@ -119,7 +53,11 @@ class Bench:
         assert lease
         http = HttpClient(1.0, allow_private=False)  # not opened: the recorder sends nothing
         gate = Gate(time.monotonic, random.Random(1))
-        aliases = AliasWorker("crm", platform, http, gate, give_up_after, time.time) if platform.needs_alias else None
+        aliases = (
+            AliasWorker("crm", platform, http, gate, give_up_after, self.metrics, time.time)
+            if platform.needs_alias
+            else None
+        )
         destination = Destination("crm", platform, http, gate, give_up_after)
         lane = Lane(
             Held(lease, time.monotonic() + 60),

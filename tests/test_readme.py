@@ -2,9 +2,10 @@
 
 import re
 import shlex
-import urllib.request
 from pathlib import Path
 from urllib.parse import quote_plus
+
+import aiohttp
 
 from tests.running import Keyroute
 
@@ -24,7 +25,7 @@ def example(folder: Path) -> Path:
     return path
 
 
-def sent(command: str, origin: str) -> str:
+async def sent(session: aiohttp.ClientSession, command: str, origin: str) -> str:
     """The answer to what curl would send."""
     url, *options = shlex.split(command.replace("\\\n", " "))[1:]
     headers, body, fields = {}, "", []
@@ -37,18 +38,17 @@ def sent(command: str, origin: str) -> str:
                 body = value
             case "--data-urlencode":
                 fields.append(f"{name}={quote_plus(rest)}")
-    request = urllib.request.Request(url.replace("http://127.0.0.1:8080", origin), headers=headers)  # noqa: S310
-    request.data = (body or "&".join(fields)).encode()
-    with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
-        answer: str = response.read().decode()
-        return answer
+    headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+    url = url.replace("http://127.0.0.1:8080", origin)
+    async with session.post(url, data=body or "&".join(fields), headers=headers) as response:
+        return await response.text()
 
 
 async def test_its_curl_lines_get_the_answers_that_stand_below_them(tmp_path: Path) -> None:
     assert len(EXAMPLES) == 2
-    async with Keyroute(example(tmp_path)) as server:
-        first = [sent(command, server.origin) for command, _ in EXAMPLES]
-        again = [sent(command, server.origin) for command, _ in EXAMPLES]
+    async with Keyroute(example(tmp_path)) as server, aiohttp.ClientSession() as session:
+        first = [await sent(session, command, server.origin) for command, _ in EXAMPLES]
+        again = [await sent(session, command, server.origin) for command, _ in EXAMPLES]
 
     assert first == [answer for _, answer in EXAMPLES]
     assert again == first

@@ -274,7 +274,7 @@ cdef class PhraseBook:
             PyMem_RawFree(self._automata[i].exceptions)
             PyMem_RawFree(self._automata[i].full_rows)
 
-    def needs_of(self, tuple languages):
+    cdef tuple needs_of(self, tuple languages):
         """({word or stem: (token, three masks)}, free classes, limits): what `router.language.needs` says, joined."""
         if languages not in self._joined:
             self._joined[languages] = self._join([self._needs[self.slots[language]] for language in languages])
@@ -300,8 +300,8 @@ cdef class PhraseBook:
         limits = [0] * 64
         for _, also_free, also_limits in needs:
             free = _either(free, also_free)
-            for length, limit in enumerate(also_limits):
-                limits[length] = max(limits[length], limit)
+            for number, limit in enumerate(also_limits):
+                limits[number] = max(limits[number], limit)
         return found, free, limits
 
     cdef int _add(self, automaton, dict ids, int32_t first_rule) except -1:

@@ -95,7 +95,7 @@ cdef class _PlainWords:
     cdef uint64_t _words_begin[BEGINNINGS]  # a bit for each three letters that a word or stem begins with
     cdef uint64_t _stems_begin[BEGINNINGS]
     cdef uint64_t _long_courtesies  # a bit for each length of words that begin one and fit into no key
-    cdef uint64_t _free[3]  # the classes that need no second, no third word, from 1 on
+    cdef uint64_t _free[2]  # the classes that need no second, no third word
     cdef uint64_t _allowed[MOST_COUNTED + 1]  # by how many words there are: the classes that have no fewer
     cdef PhraseBook _book
     cdef dict _gathered
@@ -107,7 +107,7 @@ cdef class _PlainWords:
             words, free, limits = book.needs_of(tuple(languages))
             for word, (token, needs) in words.items():
                 self._gather(word.removesuffix("~"), token, 0, needs, word.endswith("~"))
-            self._free[1], self._free[2] = free
+            self._free[0], self._free[1] = free
             for count in range(MOST_COUNTED + 1):
                 for number, limit in enumerate(limits):
                     if limit >= count:
@@ -260,7 +260,7 @@ cdef class _PlainWords:
         shape.needs_met = EVERY_CLASS
         if shape.words:
             shape.needs_met = self._allowed[min(shape.words, MOST_COUNTED)] & shape.needs[0] & (
-                shape.needs[1] | self._free[1]) & (shape.needs[2] | self._free[2])
+                shape.needs[1] | self._free[0]) & (shape.needs[2] | self._free[1])
         return True
 
     cdef int32_t _long_token(

@@ -10,6 +10,7 @@ from router.delivery.attempt import adapter_fault
 from router.delivery.gate import Gate
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Platform
+from router.telemetry import Metrics
 
 _log = structlog.get_logger("router.delivery.aliases")
 
@@ -35,6 +36,7 @@ class AliasWorker:
         http: Http,
         gate: Gate,
         give_up_after: float,
+        metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         """`give_up_after` is in seconds, `clock` in unix seconds."""
@@ -44,6 +46,7 @@ class AliasWorker:
         self._platform = platform
         self._http = http
         self._gate = gate
+        self._metrics = metrics
         self._queue: asyncio.Queue[_Request] = asyncio.Queue()
 
     def add(self, sender: str, since: float, release: Release, give_up: GiveUp) -> None:
@@ -83,8 +86,7 @@ class AliasWorker:
         except DeliveryError as error:
             return error
         except Exception as error:  # noqa: BLE001 (as in router.delivery.attempt)
-            _log.exception("adapter failed", destination=self._name)
-            return adapter_fault(error)
+            return adapter_fault(error, self._name, self._metrics)
         return None
 
     async def _without_overdue(self, batch: list[_Request], error: DeliveryError) -> list[_Request]:

@@ -52,8 +52,12 @@ class Attempt(Generic[Waiting]):
         return {entry.id for entry in entries if isinstance(entry, Entry)}
 
 
-def adapter_fault(error: Exception) -> DeliveryError:
-    """What stands for an exception that no adapter should raise: it is tried again, since a mended adapter may work."""
+def adapter_fault(error: Exception, destination: str, metrics: Metrics) -> DeliveryError:
+    """What stands for an exception that no adapter should raise, logged and counted. It is tried again, since a mended
+    adapter may work.
+    """
+    _log.error("adapter failed", destination=destination, exc_info=error)
+    metrics.failures.labels("adapter").inc()
     return DeliveryError(f"the adapter failed with {type(error).__name__}; the log has the rest", retryable=True)
 
 
@@ -91,9 +95,7 @@ class Attempts:
         except DeliveryError as error:
             results = [error] * len(batch)
         except Exception as error:  # noqa: BLE001 (an adapter is anybody's code; whatever it raises, nothing is lost)
-            _log.exception("adapter failed", destination=self._destination.name)
-            self._metrics.failures.labels("adapter").inc()
-            results = [adapter_fault(error)] * len(batch)
+            results = [adapter_fault(error, self._destination.name, self._metrics)] * len(batch)
         finally:
             self.in_flight -= 1
         attempt = Attempt[Waiting]()

@@ -105,15 +105,13 @@ class Worker:
         except StoreUnavailable as error:
             _log.warning("worker left without saying so", error=str(error))
         await self._open.aclose()
-        self._tasks, self._clients = [], []
-        self._destinations.clear()
 
     def _add_destination(self, name: str, platform: Platform, http: Http, give_up_after: float) -> None:
         destination = Destination(name, platform, http, _gate(), give_up_after)
         # A gate of its own: what is wrong with creating aliases must not hold up deliveries.
         aliases = None
         if platform.needs_alias:
-            aliases = AliasWorker(name, platform, http, _gate(), give_up_after, self._clock)
+            aliases = AliasWorker(name, platform, http, _gate(), give_up_after, self._metrics, self._clock)
         self._destinations[name] = (destination, aliases)
 
     async def _hold_leases(self) -> None:

@@ -156,9 +156,7 @@ def _necessary(tree: Tree) -> list[Words]:
         case ("all", parts):
             return [found for part in parts for found in _necessary(part)]
         case ("one", parts):
-            sets = [
-                min(_necessary(part), key=lambda found: (len(found), sorted(found)), default=None) for part in parts
-            ]
+            sets = [min(_necessary(part), key=_order, default=None) for part in parts]
             return [] if None in sets else [frozenset().union(*(found for found in sets if found))]
         case ("times", part, low, _):
             return _necessary(part) if low else []
@@ -240,14 +238,16 @@ def _bits(classes: Sequence[_Class], place: int) -> int:
 @cache
 def _chance(words: Words, language: str) -> float:
     """That a text has one of the words."""
+    # fsum: in whatever order the words of a set come, so that every build makes the same classes.
+    return 1 - math.exp(-_WORDS * math.fsum(_share(word, language) for word in words))
+
+
+def _share(word: str, language: str) -> float:
+    """The share of a word, or of all that begin with a stem, among all words."""
     shares = _shares(language)
-    share = 0.0
-    for word in words:
-        if word.endswith("~"):
-            share += sum(each for listed, each in shares.items() if listed.startswith(word[:-1])) + _RARE
-        else:
-            share += shares.get(word, _RARE)
-    return 1 - math.exp(-_WORDS * share)
+    if not word.endswith("~"):
+        return shares.get(word, _RARE)
+    return _RARE + math.fsum(share for listed, share in shares.items() if listed.startswith(word[:-1]))
 
 
 @cache
