@@ -19,8 +19,8 @@ _TURN = 0.0005
 @contextmanager
 def sharing() -> Iterator[None]:
     """While much is built in a thread: turns are short, and the collector neither runs nor, unless building fails,
-    looks at it ever after. What is built must hold no cycles, or they are never freed; what is left of a stopped worker,
-    some hundred objects, is not.
+    looks at it ever after. What is built must hold no cycles, or they are never freed; what is left of a stopped
+    worker, some hundred objects, is not.
     """
     turn = sys.getswitchinterval()
     sys.setswitchinterval(_TURN)
