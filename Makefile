@@ -9,7 +9,7 @@ CONFIG ?= keyroute.toml
 # More words for the command that is run: `make run ARGS="--port 9000"`, `make test ARGS="-k twilio"`.
 ARGS ?=
 
-.PHONY: run test lint bench crash-test sanitize clean
+.PHONY: run test lint bench crash-test number-test sanitize clean
 
 run: $(VENV)/installed data/secrets
 	@echo "When it serves, try in another terminal:"
@@ -33,19 +33,23 @@ bench: $(VENV)/installed-test $(VENV)/installed-bench
 crash-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/test_crash.py --kills 50 -s $(ARGS)
 
+# The whole of it: 20 million numbers, some 20 minutes. `make test` compares a few.
+number-test: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/test_number_equality.py --numbers 20000000 -s -o faulthandler_timeout=0 $(ARGS)
+
 # The tests of the compiled core under the address sanitizer of gcc: some three minutes. The core is built again at the end;
 # if a test fails, by whatever is made next.
 sanitize: $(VENV)/installed-test
 	rm -f $(VENV)/installed
 	$(SANITIZED) $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
-	$(SANITIZED) $(BIN)/python -m pytest $(ARGS) \
-		tests/test_core_text.py tests/test_core_forms.py tests/test_core_numbers.py tests/test_phrases.py tests/test_rules.py
+	$(SANITIZED) $(BIN)/python -m pytest $(ARGS) --numbers 50000 tests/test_core_text.py tests/test_core_forms.py \
+		tests/test_numbers.py tests/test_number_equality.py tests/test_addresses.py tests/test_phrases.py tests/test_rules.py
 	$(MAKE) $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info router/_core.c router/_core.*.so router/language/phrases/*.automaton
 
-$(VENV)/installed: pyproject.toml setup.py router/_core.pyx $(wildcard router/core/*.pxi router/language/*.py router/language/*.tsv router/language/phrases/*.toml)
+$(VENV)/installed: pyproject.toml setup.py router/_core.pyx router/numbering.py $(wildcard router/core/*.pxi router/language/*.py router/language/*.tsv router/language/phrases/*.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "keyroute needs Python 3.11 or later; name one with make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

@@ -34,9 +34,19 @@ core = Extension(
 
 
 class BuildExtension(build_ext):
-    """Builds the extension, and with it compiles the phrases of all languages, which takes too long at a start."""
+    """Builds the extension with the numbering plans in it, and compiles the phrases of all languages.
+
+    Both take too long at a start.
+    """
 
     def run(self) -> None:
+        numbering = os.path.join(self.build_temp, "numbering")
+        # -P: beside the script lie modules that are called like some of the standard library.
+        command = [sys.executable, "-P", os.path.join("router", "numbering.py"), numbering]
+        subprocess.run(command, check=True)  # noqa: S603
+        for extension in self.extensions:
+            extension.include_dirs.append(numbering)
+            extension.depends.append(os.path.join(numbering, "numbering.h"))
         super().run()
         built = "." if self.inplace or self.editable_mode else self.build_lib
         folder = os.path.join(built, "router", "language", "phrases")

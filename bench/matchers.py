@@ -9,9 +9,8 @@ text and finds the keywords in it; programs, consent words, bounds of words, acc
 
 import argparse
 import re
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import ahocorasick
 import ahocorasick_rs
@@ -19,6 +18,7 @@ import flashtext2
 import hyperscan
 import marisa_trie
 
+from bench.turns import medians
 from bench.workload import Kind, Message, keyword_sets, messages, words
 from router.rules import RuleBook
 
@@ -166,14 +166,9 @@ def compared(names: Sequence[str], listed: Sequence[str], rounds: int) -> dict[s
     runs = {name: MATCHERS[name](listed) for name in names}
     figures: dict[str, dict[str, float]] = {name: {} for name in names}
     for column, batch in batches(listed).items():
-        taken: dict[str, list[float]] = {name: [] for name in names}
-        for _ in range(rounds):
-            for name, run in runs.items():
-                began = time.perf_counter_ns()
-                run(batch)
-                taken[name].append((time.perf_counter_ns() - began) / BATCH)
+        taken = medians({name: partial(run, batch) for name, run in runs.items()}, rounds)
         for name in names:
-            figures[name][column] = statistics.median(taken[name])
+            figures[name][column] = taken[name] / BATCH
     return figures
 
 

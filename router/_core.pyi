@@ -93,17 +93,23 @@ def scan_form(data: bytes, max_fields: int) -> list[tuple[str, str]]:
     `urllib.parse.parse_qsl(..., keep_blank_values=True)`. More than `max_fields` pairs raise `TooManyFieldsError`.
     """
 
-class NumberParseError(ValueError):
-    """The text is not a phone number; the message says what to write."""
+#: The version of `phonenumbers` whose numbering plans were compiled in.
+METADATA_VERSION: str
+#: All regions that `normalize` knows, as two letters.
+REGIONS: frozenset[str]
 
-    reason: Literal["not_a_number", "invalid_country_code", "too_short", "too_long"]
+class NumberParseError(ValueError):
+    """The text is not a phone number; the message says what to write. `reason` is libphonenumber's error type."""
+
+    reason: Literal["invalid_country_code", "not_a_number", "too_short_after_idd", "too_short_nsn", "too_long"]
     def __init__(self, reason: str, message: str) -> None: ...
 
 @final
 class PhoneNumber:
-    """A phone number as libphonenumber reads it, equal to another with the same `e164`.
+    """A phone number as libphonenumber reads it, equal to another with the same `e164`. The repr is masked.
 
-    `region`, `type`, `valid` and `possible` are worked out each time they are asked for. The repr is masked.
+    The labels are of the numbering plans of `METADATA_VERSION`. They are no gates: a new range of numbers is `possible`
+    before it is `valid`.
     """
 
     @property
@@ -119,21 +125,28 @@ class PhoneNumber:
         """`mobile`, `fixed_line`, `fixed_line_or_mobile`, `toll_free`, `voip`, … or `unknown`."""
 
     @property
-    def valid(self) -> bool: ...
+    def valid(self) -> bool:
+        """Whether a numbering plan has the number."""
+
     @property
-    def possible(self) -> bool: ...
+    def possible(self) -> bool:
+        """Whether it is as long as numbers of its country are, with or without area code."""
 
 def normalize(raw: str, region: str | None = None) -> PhoneNumber:
     """The phone number in a text, exactly as libphonenumber reads it; raises `NumberParseError`.
 
-    `region` (`US`) is where a number written without country code belongs to. A number that begins with + and
-    stands in E.164 already costs a fraction of a microsecond.
+    `region` (`US`) is where a number written without country code belongs to. Letters, extensions and parameters are
+    read by `phonenumbers` itself, which takes 200 times as long (see `is_certain`).
     """
+
+def is_certain(raw: str, region: str | None = None) -> bool:
+    """Whether `normalize` knows what a text is, number or not, without asking `phonenumbers`."""
 
 def classify_address(raw: str) -> tuple[AddressKind, str]:
     """(kind, address) of what a carrier gave as sender or recipient; never raises.
 
     `phone`: E.164 with +. `short_code`: 3 to 6 digits. `user_id`: a WhatsApp user without a number, `US.1349…`.
-    `name`: an alphanumeric sender of at most 11 characters. `malformed`: anything else. Blanks around it and the
-    prefixes `whatsapp:` and `rcs:` are dropped. A number that no numbering plan knows is still a phone.
+    `name`: an alphanumeric sender of at most 11 characters. `malformed`: anything else. Blanks around it, the prefixes
+    `whatsapp:` and `rcs:`, and 00 before a country code are dropped. A number that no numbering plan knows is still a
+    phone.
     """

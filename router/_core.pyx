@@ -25,7 +25,10 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object text)
     int PyUnicode_KIND(object text)
     void* PyUnicode_DATA(object text)
+    Py_ssize_t PyUnicode_GET_LENGTH(object text)
+    str PyUnicode_New(Py_ssize_t length, Py_UCS4 largest)
     Py_UCS4 PyUnicode_READ(int kind, const void* data, Py_ssize_t index) noexcept nogil
+    int Py_UNICODE_TODECIMAL(Py_UCS4 ch) noexcept nogil
 
 
 include "core/folding.pxi"

@@ -18,6 +18,8 @@ from tests.running import free_port
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how often tests/test_crash.py kills the server")
+    parser.addoption("--numbers", type=int, default=300_000, help="how many inputs tests/test_number_equality.py tries")
+    parser.addoption("--seed", type=int, default=None, help="repeats a run of tests/test_number_equality.py")
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +73,11 @@ async def store(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[St
     await store.open()
     yield store
     await store.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seed of each test that has one, to repeat it by."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    for report in reports:
+        for seed in (value for name, value in report.user_properties if name == "seed"):
+            terminalreporter.write_line(f"seed {seed}  {report.nodeid}")

@@ -147,13 +147,25 @@ def scan_form(data: bytes) -> list[tuple[str, str]]:
 
 
 #: The reasons of `NumberParseError` by the error types of libphonenumber.
-REASONS = ("invalid_country_code", "not_a_number", "too_short", "too_short", "too_long")
+REASONS = ("invalid_country_code", "not_a_number", "too_short_after_idd", "too_short_nsn", "too_long")
 
 
-def normalize(raw: str, region: str | None) -> tuple[str, int] | str:
-    """(E.164, country code), or the reason why it is not a phone number."""
+#: E.164, country code, region, type, valid, possible.
+Described = tuple[str, int, str | None, str, bool, bool]
+
+
+def normalize(raw: str, region: str | None) -> Described | str:
+    """What libphonenumber says of a number, or the reason why it is not one."""
     try:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException as error:
         return REASONS[error.error_type]
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164), number.country_code or 0
+    kind = phonenumbers.number_type(number)
+    return (
+        phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164),
+        number.country_code or 0,
+        phonenumbers.region_code_for_number(number),
+        phonenumbers.PhoneNumberType.to_string(kind).lower(),
+        phonenumbers.is_valid_number(number),
+        phonenumbers.is_possible_number(number),
+    )

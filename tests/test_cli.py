@@ -122,28 +122,6 @@ def test_match_names_a_number_that_is_not_configured(tmp_path: Path) -> None:
     assert "[[numbers]]" in ran.stderr
 
 
-def test_normalize_answers_every_line() -> None:
-    ran = keyroute("normalize", "--region", "US", stdin="(415) 555-0101\n+44 20 7946 0018\nhello\n\n+999 12\n")
-
-    none = "this is not a phone number: it has no digits of one; write + and 7 to 15 digits"
-    unknown = "this is not a phone number: it has no known country code; write it with + and the country code"
-    assert lines(ran) == [
-        _number("(415) 555-0101", "+14155550101", "US"),
-        _number("+44 20 7946 0018", "+442079460018", "GB"),
-        _no_number("hello", none),
-        _no_number("", none),
-        _no_number("+999 12", unknown),
-    ]
-
-
-def _no_number(raw: str, error: str) -> dict[str, Any]:
-    return {"input": raw, "e164": None, "valid": False, "possible": False, "region": None, "error": error}
-
-
-def _number(raw: str, e164: str, region: str) -> dict[str, Any]:
-    return {"input": raw, "e164": e164, "valid": True, "possible": True, "region": region, "error": None}
-
-
 def test_check_accepts_a_good_file_and_lists_every_mistake_of_a_bad_one(tmp_path: Path) -> None:
     good = keyroute("check", write_configuration(tmp_path))
     bad_file = write_configuration(tmp_path, extra='[server]\nport = "x"\n[limits2]\n')

@@ -5,6 +5,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,9 +75,11 @@ def kills(pytestconfig: pytest.Config) -> int:
     return count
 
 
-async def test_nothing_acknowledged_is_lost_doubled_or_swapped(tmp_path: Path, kills: int) -> None:
+async def test_nothing_acknowledged_is_lost_doubled_or_swapped(
+    tmp_path: Path, kills: int, record_property: Callable[[str, object], None]
+) -> None:
     seed = random.randrange(2**32)
-    print(f"seed {seed}, {kills} kills")
+    record_property("seed", seed)
     chance = random.Random(seed)
     people = [Person(f"+1415555{i:04d}", random.Random(chance.random())) for i in range(PEOPLE)]
     async with Receiver() as receiver:

@@ -12,7 +12,7 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 
 #: The rooms of `router/` from the ground up: each imports only from rows above its own.
 ROOMS = [
-    "_core _version disposal errors network secrets tasks telemetry types",
+    "_core _version disposal errors network numbering secrets tasks telemetry types",
     "consent embedded language ports records",
     "rules",
     "decide registry spill store",

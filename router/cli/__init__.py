@@ -2,9 +2,11 @@
 
 import importlib
 import sys
+from importlib.metadata import version
 
 import click
 
+from router._core import METADATA_VERSION
 from router._version import VERSION
 from router.errors import ConfigurationError, RouterError
 
@@ -23,8 +25,25 @@ class _Commands(click.Group):
         return command
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    click.echo(f"keyroute {VERSION}, numbering plans of phonenumbers {METADATA_VERSION}")
+    installed = version("phonenumbers")
+    if installed != METADATA_VERSION:
+        click.echo(f"phonenumbers {installed} is installed. Install keyroute again to compile its plans in.", err=True)
+    context.exit()
+
+
 @click.group(cls=_Commands)
-@click.version_option(VERSION, prog_name="keyroute")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version, and that of the numbering plans.",
+)
 def group() -> None:
     """Routes the texts that people send to a brand: verified, understood, recorded, answered, handed on."""
 
