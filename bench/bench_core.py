@@ -1,31 +1,24 @@
 """What the compiled core costs, each part beside the obvious way to do the same. A round is a batch of calls."""
 
-import random
+import re
 from urllib.parse import parse_qsl
 
-import phonenumbers
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench import libphonenumber
+from bench.numbers import columns
 from bench.workload import messages, words
 from router import normalize
 from router._core import fold, scan_form
 
 BATCH = 1000
-REGIONS = ["US", "GB", "FR", "DE", "IN", "BR", "ES", "IT", "NG", "MX"]
 FORM = (
     b"ToCountry=US&ToState=CA&SmsMessageSid=SM2f0d61a7c1b9e4d08a3b5c6d7e8f9012&NumMedia=0&ToCity=&FromZip=94105&"
     b"FromState=CA&SmsStatus=received&FromCity=SAN+FRANCISCO&Body=Stop+please%21&FromCountry=US&To=%2B14155550199&"
     b"ToZip=&NumSegments=1&MessageSid=SM2f0d61a7c1b9e4d08a3b5c6d7e8f9012&AccountSid=AC00000000000000000000000000000000&"
     b"From=%2B14155550100&ApiVersion=2010-04-01"
 )
-
-
-def numbers() -> list[str]:
-    """Numbers of many countries, in E.164."""
-    chance = random.Random(1)
-    examples = [phonenumbers.example_number_for_type(region, 1) for region in REGIONS]
-    written = [phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) for number in examples if number]
-    return chance.choices(written, k=BATCH)
 
 
 def texts() -> list[str]:
@@ -47,23 +40,21 @@ def test_strip_casefold(benchmark: BenchmarkFixture) -> None:
     benchmark(lambda: [" ".join(text.casefold().split()).strip("!?.,") for text in batch])
 
 
-def test_normalize(benchmark: BenchmarkFixture) -> None:
-    benchmark.group = "normalize +…"
-    batch = numbers()
+@pytest.mark.parametrize("column", ["+…", "national"])
+def test_normalize(benchmark: BenchmarkFixture, column: str) -> None:
+    benchmark.group = f"number, {column}"
+    batch = columns()[column]
 
-    assert benchmark(lambda: [normalize(number).e164 for number in batch]) == batch
+    benchmark(lambda: [normalize(raw, region).valid for raw, region in batch])
 
 
-def test_phonenumbers(benchmark: BenchmarkFixture) -> None:
-    benchmark.group = "normalize +…"
-    batch = numbers()
+@pytest.mark.parametrize("column", ["+…", "national"])
+def test_phonenumbers(benchmark: BenchmarkFixture, column: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(re, "_MAXCACHE", 100_000)  # as in bench.numbers
+    benchmark.group = f"number, {column}"
+    batch = columns()[column]
 
-    def parse_validate_format(number: str) -> str:
-        parsed = phonenumbers.parse(number)
-        assert phonenumbers.is_valid_number(parsed)
-        return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-
-    assert benchmark(lambda: [parse_validate_format(number) for number in batch]) == batch
+    benchmark(libphonenumber.run, batch)
 
 
 def test_scan_form(benchmark: BenchmarkFixture) -> None:

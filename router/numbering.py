@@ -29,6 +29,10 @@ _TRIED = ("premium_rate", "toll_free", "shared_cost", "voip", "personal_number",
 #: As router/core/numbers.pxi names them; 0 is unknown.
 TYPES = ("unknown", *_TRIED, "fixed_line", "mobile", "fixed_line_or_mobile")
 DIGITS = "0123456789"
+#: So that the tables, 22 bytes a state, stay under a megabyte, and numbers of states in 16 bits. There are 8,300.
+_MOST_STATES = 45_000
+#: Their numbers have 8 bits.
+_MOST_ACTIONS = 0xFE
 
 
 # Patterns: literals, classes, groups, alternation, bounded repeats, and the end of the number. -----------------------
@@ -396,7 +400,7 @@ def compiled() -> Tables:
         tables.countries.append(Country(code, len(tables.plans), len(regions), root))
         tables.plans += [_plan(automaton, tables.actions, each) for each in metadata]
     tables.rows = automaton.rows
-    if len(tables.rows) > 0xFFFF or len(tables.actions) > 0xFE:
+    if len(tables.rows) > _MOST_STATES or len(tables.actions) > _MOST_ACTIONS:
         raise ValueError("the numbering plans have outgrown their tables; widen them here and in numbers.pxi")
     return tables
 

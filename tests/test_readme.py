@@ -1,5 +1,6 @@
-"""The README's first message: its curl lines, as they stand, against the example configuration."""
+"""The README's examples, as they stand: its curl lines against the example configuration, its lines of Python."""
 
+import doctest
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,7 @@ from urllib.parse import quote_plus
 
 import aiohttp
 
+from router import normalize
 from tests.running import Keyroute
 
 ROOT = Path(__file__).parent.parent
@@ -52,3 +54,11 @@ async def test_its_curl_lines_get_the_answers_that_stand_below_them(tmp_path: Pa
 
     assert first == [answer for _, answer in EXAMPLES]
     assert again == first
+
+
+def test_its_lines_of_python_give_what_stands_below_them() -> None:
+    names: dict[str, object] = {"normalize": normalize}
+    test = doctest.DocTestParser().get_doctest((ROOT / "README.md").read_text(), names, "README.md", None, None)
+
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
