@@ -58,7 +58,8 @@ async def test_its_curl_lines_get_the_answers_that_stand_below_them(tmp_path: Pa
 
 def test_its_lines_of_python_give_what_stands_below_them() -> None:
     names: dict[str, object] = {"normalize": normalize}
-    test = doctest.DocTestParser().get_doctest((ROOT / "README.md").read_text(), names, "README.md", None, None)
+    blocks = "\n\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(blocks, names, "README.md", None, None)
 
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
