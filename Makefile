@@ -53,6 +53,9 @@ $(VENV)/installed: pyproject.toml setup.py router/_core.pyx router/numbering.py 
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "keyroute needs Python 3.11 or later; name one with make PYTHON=…")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@# What was compiled in is the newest: an older release that is installed would read some numbers otherwise.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		"phonenumbers==$$($(BIN)/python -c 'from router._core import METADATA_VERSION as version; print(version)')"
 	touch $@
 
 $(VENV)/installed-%: $(VENV)/installed

@@ -10,38 +10,36 @@ puts it there (Python 3.12 or later).
 
 import argparse
 import random
-import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import phonenumbers
-from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata, PhoneNumberFormat
+from phonenumbers import PhoneNumberFormat
 
 from bench import libphonenumber
 from bench.libphonenumber import Number
 from bench.turns import medians
 from router import normalize
 from router._core import is_certain
+from tests.number_inputs import examples
 
 BATCH = 1000
 #: How often keyroute works through a batch in one turn.
 _AGAIN = 50
-_TYPES = ("fixed_line", "mobile", "toll_free", "premium_rate", "voip", "uan", "shared_cost", "personal_number", "pager")
 
 
 def keyroute(batch: list[Number]) -> None:
-    """Ours, the labels read too."""
+    """Ours; the labels are worked out with it."""
     for raw, region in batch * _AGAIN:
-        number = normalize(raw, region)
-        _ = number.e164, number.valid
+        _ = normalize(raw, region).e164
 
 
 def columns() -> dict[str, list[Number]]:
     """The numbers of each column: valid ones of all regions and types."""
     chance = random.Random(1)
-    chosen = chance.choices(_examples(), k=BATCH)
+    chosen = chance.choices(examples(), k=BATCH)
     e164 = [f"+{plan.country_code}{number}" for plan, number in chosen]
     regions = [plan.id if len(plan.id) == 2 else "US" for plan, _ in chosen]
     parsed = [phonenumbers.parse(number) for number in e164]
@@ -62,16 +60,6 @@ def columns() -> dict[str, list[Number]]:
     }
 
 
-def _examples() -> list[tuple[PhoneMetadata, str]]:
-    plans = [
-        PhoneMetadata.metadata_for_region_or_calling_code(code, region)
-        for code, regions in COUNTRY_CODE_TO_REGION_CODE.items()
-        for region in regions
-    ]
-    found = [(plan, getattr(plan, kind)) for plan in plans if plan for kind in _TYPES]
-    return [(plan, desc.example_number) for plan, desc in found if desc and desc.example_number]
-
-
 def _each(taken: dict[str, float]) -> dict[str, float]:
     """Nanoseconds a number."""
     return {name: ns / BATCH / (_AGAIN if name == "keyroute" else 1) for name, ns in taken.items()}
@@ -83,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cpp", type=Path, metavar="FOLDER")
     chosen = parser.parse_args(arguments)
-    # libphonenumber has more patterns than the standard library keeps: it would compile them again and again.
-    setattr(re, "_MAXCACHE", 100_000)  # noqa: B010 (it has no public name)
+    phonenumbers.enable_pattern_cache()
     runs: dict[str, Callable[[list[Number]], float | None]] = {
         "keyroute": keyroute,
         "phonenumbers": libphonenumber.run,

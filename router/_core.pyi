@@ -135,8 +135,8 @@ class PhoneNumber:
 def normalize(raw: str, region: str | None = None) -> PhoneNumber:
     """The phone number in a text, exactly as libphonenumber reads it; raises `NumberParseError`.
 
-    `region` (`US`) is where a number written without country code belongs to. Letters, extensions and parameters are
-    read by `phonenumbers` itself, which takes 200 times as long (see `is_certain`).
+    `region` (`US`) is where a number written without country code belongs to. Texts with letters, extensions,
+    parameters or other marks than those between digits are read by `phonenumbers` itself (see `is_certain`).
     """
 
 def is_certain(raw: str, region: str | None = None) -> bool:

@@ -13,6 +13,7 @@ RouterError
 ├── StoreUnavailable      the store is away or too slow; nothing was acknowledged
 ├── StoreMismatch         the store was set up differently from the configuration
 ├── AddressUnusable       the server cannot listen where it was told to
+├── WorkerLost            a process that had part of the work was killed
 ├── LeaseLost             another worker holds the shard now
 ├── NoSuchLetter          no dead letter has that id
 ├── OutdatedLetter        the person has said something else since
@@ -107,6 +108,10 @@ class StoreMismatch(RouterError):
 
 class AddressUnusable(RouterError):
     """The server cannot listen where it was told to."""
+
+
+class WorkerLost(RouterError):
+    """A process that had part of the work was killed."""
 
 
 class LeaseLost(RouterError):

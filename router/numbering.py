@@ -13,6 +13,7 @@ Four kinds of numbers are read with it, each from a root of its own:
 - of a plan, a number that may begin with an international prefix; labels likewise.
 """
 
+import re
 import sys
 from collections.abc import Callable, Container, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _TRIED = ("premium_rate", "toll_free", "shared_cost", "voip", "personal_number",
 #: As router/core/numbers.pxi names them; 0 is unknown.
 TYPES = ("unknown", *_TRIED, "fixed_line", "mobile", "fixed_line_or_mobile")
 DIGITS = "0123456789"
+_COUNTS = re.compile(r"([0-9]+)(?:,([0-9]+))?\}")
+_RULE = re.compile(r"([0-9]{0,5})\\([0-9])")
 #: So that the tables, 22 bytes a state, stay under a megabyte, and numbers of states in 16 bits. There are 8,300.
 _MOST_STATES = 45_000
 #: Their numbers have 8 bits.
@@ -132,10 +135,12 @@ class _Compiler:
             return ("repeat", tree, 0, 1)
         if not self._take("{"):
             return tree
-        end = self._pattern.index("}", self._at)
-        least, _, most = self._pattern[self._at : end].partition(",")
-        self._at = end + 1
-        return ("repeat", tree, int(least), int(most or least))
+        found = _COUNTS.match(self._pattern, self._at)
+        least, most = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if not found or least > most:
+            raise ValueError(f"{self._pattern!r}: the repeat at {self._at} is not understood; teach it to _Compiler")
+        self._at = found.end()
+        return ("repeat", tree, least, most)
 
     def _take(self, text: str) -> bool:
         found = self._pattern.startswith(text, self._at)
@@ -343,11 +348,11 @@ class _Prefix:
         last_group = places[-2:]
         if not self._rule or _UNSET in last_group:
             return Action(end=end)
-        insert, _, group = self._rule.partition("\\")
-        if not group.isdecimal():
+        found = _RULE.fullmatch(self._rule)
+        group = places[int(found[2]) * 2 : int(found[2]) * 2 + 2] if found else ()
+        if not found or len(group) != 2 or _UNSET in group:
             raise ValueError(f"the transform rule {self._rule!r} is not understood; teach it to _Prefix")
-        first, last = places[int(group) * 2 : int(group) * 2 + 2]
-        return Action(insert, first, last, end)
+        return Action(found[1], *group, end)
 
 
 def _noted(places: tuple[int, ...], notes: Sequence[int], at: int) -> tuple[int, ...]:

@@ -1,14 +1,18 @@
 """Phone numbers: what `normalize` offers. That its answers are those of libphonenumber: `test_number_equality.py`."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import phonenumbers
 import pytest
 
-from router import PhoneNumber, normalize
+from router import PhoneNumber, normalize, numbering
 from router._core import METADATA_VERSION, NumberParseError, is_certain
 
 NUMBERING = Path(__file__).parent.parent / "router" / "numbering.py"
@@ -101,3 +105,64 @@ def test_the_same_metadata_gives_the_same_tables(tmp_path: Path) -> None:
 
     one, other = (tmp_path.joinpath(folder, "numbering.h").read_bytes() for folder in ("one", "other"))
     assert one == other
+
+
+def test_numbers_and_errors_can_be_copied_and_sent_to_other_processes() -> None:
+    number = normalize("+442079460018")
+    again = pickle.loads(pickle.dumps(number))  # noqa: S301 (our own bytes)
+    with pytest.raises(NumberParseError) as raised:
+        normalize("STOP")
+    error = copy.copy(raised.value)
+
+    assert (again.e164, again.region, again.type, again.possible) == ("+442079460018", "GB", "fixed_line", True)
+    assert (error.reason, str(error)) == (raised.value.reason, str(raised.value))
+
+
+@pytest.mark.parametrize(
+    "state", [("+1", 1), ("+14155550199", 44), ("+14155550199", 999), ("x", 1), ("+1" + "2" * 18, 1)]
+)
+def test_what_was_not_a_number_is_none_when_it_comes_back(state: tuple[str, int]) -> None:
+    restore: Any = normalize("+14155550199").__reduce__()[0]
+
+    with pytest.raises(NumberParseError):
+        restore(*state)
+
+
+def test_a_number_made_by_hand_says_nothing() -> None:
+    number = PhoneNumber.__new__(PhoneNumber)
+
+    assert (number.region, number.type, number.valid) == (None, "unknown", False)
+
+
+def test_texts_of_other_kinds_are_read_like_texts() -> None:
+    class Region(StrEnum):
+        US = "US"
+
+    class Written(StrEnum):
+        OURS = "+14155550199"
+
+    assert normalize(Region.US + " 4155550199", Region.US).e164 == "+14155550199"
+    assert normalize(Written.OURS).e164 == "+14155550199"
+    with pytest.raises(TypeError):
+        normalize(14155550199)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\d{3,}", r"\d{3,2}", r"\d{ 2}", r"\d{2", r"\d+", r"\d*", "(?!0)1", "[^0]1", "(1", "$1", "1)", "a"]
+)
+def test_patterns_of_another_kind_are_refused_in_words(pattern: str) -> None:
+    with pytest.raises(ValueError, match="teach"):
+        numbering._Compiler(pattern).compile()
+
+
+@pytest.mark.parametrize("rule", ["2680000\\1", "x\\1", "\\2", "\\10", "1"])
+def test_rules_of_another_kind_are_refused_in_words(rule: str) -> None:
+    prefix = numbering._Prefix("(1)2", rule, [])
+    state = prefix.start
+    for digit in "12":
+        followed = prefix.follow(state, digit)
+        assert followed
+        state = followed
+
+    with pytest.raises(ValueError, match="teach it to _Prefix"):
+        prefix.label(state, 2)

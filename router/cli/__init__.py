@@ -31,7 +31,11 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
     click.echo(f"keyroute {VERSION}, numbering plans of phonenumbers {METADATA_VERSION}")
     installed = version("phonenumbers")
     if installed != METADATA_VERSION:
-        click.echo(f"phonenumbers {installed} is installed. Install keyroute again to compile its plans in.", err=True)
+        click.echo(
+            f"phonenumbers {installed} is installed, so numbers with extensions or letters may be read differently. "
+            f"Run: pip install phonenumbers=={METADATA_VERSION}",
+            err=True,
+        )
     context.exit()
 
 
@@ -59,4 +63,9 @@ def main() -> None:
         click.echo(f"keyroute: {error}", err=True)
         sys.exit(1)
     except BrokenPipeError:
+        sys.exit(1)
+    except OSError as error:
+        click.echo(
+            f"keyroute: {error.strerror or error}. See that the files and disks it works with are usable.", err=True
+        )
         sys.exit(1)

@@ -1,27 +1,26 @@
 """`keyroute normalize`: phone numbers, one a line, to E.164."""
 
 import os
+import select
 import stat
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from itertools import repeat
 from typing import IO, Any
 
 import click
 import orjson
 
 from router._core import REGIONS, normalize
+from router.cli.side_by_side import in_order
 
-#: How much of the input is worked on in one go, in bytes.
+#: How much of the input is worked on in one go, in bytes. A line that is longer is cut: it is no number.
 _BLOCK = 1 << 20
-#: How many blocks each process may have waiting.
-_AHEAD = 2
 
 
 def _region(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
-    if given is None or given.upper() in REGIONS:
+    if given is None or (given.isascii() and given.upper() in REGIONS):
         return given and given.upper()
     raise click.BadParameter(f"{given} is no region. Write the two letters of its country, such as US.")
 
@@ -41,12 +40,14 @@ def command(file: IO[bytes], region: str | None, processes: int) -> None:
 
     One a line in, one JSON object a line out, in the same order.
     """
-    with _progress(file) as progress:
-        for block, written in _in_order(_blocks(file), region, processes):
+    blocks = ((block, region) for block in _blocks(file))
+    results = in_order(normalized, blocks, processes, lambda work: len(work[0]) >= _BLOCK // 2)
+    with closing(results), _progress(file) as progress:
+        for (block, _), written in results:
             sys.stdout.buffer.write(written)
             sys.stdout.buffer.flush()
             if progress:
-                progress.update(block)
+                progress.update(len(block) + 1)  # and the end of the last line
 
 
 def _progress(file: IO[bytes]) -> AbstractContextManager[Any]:
@@ -54,42 +55,41 @@ def _progress(file: IO[bytes]) -> AbstractContextManager[Any]:
     if not sys.stderr.isatty() or sys.stdout.isatty():
         return nullcontext()
     found = os.fstat(file.fileno())
-    size = found.st_size if stat.S_ISREG(found.st_mode) else None
-    return click.progressbar(length=size, label="Normalising", file=sys.stderr, show_pos=size is None)
+    if stat.S_ISREG(found.st_mode):
+        return click.progressbar(length=found.st_size, label="Normalising", file=sys.stderr)
+    # Without an end in sight: how many bytes are done.
+    return click.progressbar(repeat(None), label="Normalising", file=sys.stderr, show_pos=True)
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines, as many as there are by now; of a pipe that is written to slowly, few at a time."""
+    """Whole lines, as many as there are by now: of a pipe that is written to slowly, few at a time."""
     read: Any = getattr(file, "read1", file.read)
-    while block := read(_BLOCK):
-        yield block + file.readline() if not block.endswith(b"\n") else block
+    block, cutting = b"", False
+    while more := read(_BLOCK):
+        if cutting:  # the rest of a line of which enough has been seen
+            _, end, more = more.partition(b"\n")
+            cutting = not end
+        block += more
+        if len(block) < _BLOCK and (b"\n" not in block or _has_more(file)):
+            continue
+        lines, end, rest = block.rpartition(b"\n")
+        if not end and len(rest) >= _BLOCK:
+            lines, rest, cutting = rest, b"", True
+        if lines or end:
+            yield lines
+        block = rest
+    if block:
+        yield block.removesuffix(b"\n")
 
 
-def _in_order(blocks: Iterable[bytes], region: str | None, processes: int) -> Iterator[tuple[int, bytes]]:
-    """The size of each block and what is to be written for it. Long inputs are worked on by several processes."""
-    waiting: deque[tuple[int, Future[bytes]]] = deque()
-    with ProcessPoolExecutor(processes) as pool:  # starts no process before it is given something
-        for block in blocks:
-            if processes > 1 and len(block) >= _BLOCK:
-                waiting.append((len(block), pool.submit(normalized, block, region)))
-                if len(waiting) > processes * _AHEAD:
-                    yield _taken(waiting)
-                continue
-            while waiting:
-                yield _taken(waiting)
-            yield len(block), normalized(block, region)
-        while waiting:
-            yield _taken(waiting)
+def _has_more(file: IO[bytes]) -> bool:
+    return bool(select.select([file.fileno()], [], [], 0)[0])
 
 
-def _taken(waiting: "deque[tuple[int, Future[bytes]]]") -> tuple[int, bytes]:
-    size, future = waiting.popleft()
-    return size, future.result()
-
-
-def normalized(block: bytes, region: str | None) -> bytes:
-    """One JSON object a line for a block of lines."""
-    lines = block.decode("utf-8", "replace").removesuffix("\n").split("\n")
+def normalized(work: tuple[bytes, str | None]) -> bytes:
+    """One JSON object a line for lines of bytes, without the end of the last one, and their region."""
+    block, region = work
+    lines = block.decode("utf-8", "replace").split("\n")
     return b"".join(orjson.dumps(_described(line.rstrip("\r"), region)) + b"\n" for line in lines)
 
 

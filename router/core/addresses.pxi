@@ -10,16 +10,15 @@ cdef enum:
     LONGEST_PHONE = 15
 
 
-def classify_address(str raw not None) -> tuple:
+def classify_address(raw not None) -> tuple:
     """(kind, address) of a sender or recipient; the stub says what kinds there are."""
     cdef Written written
-    cdef str address, digits
-    if _read_plain(raw, &written) and SHORTEST_PHONE <= written.count <= LONGEST_PHONE:
-        return "phone", _phone(raw, &written)
-    address = raw[_CHANNEL_PREFIX.match(raw).end():].rstrip()
+    cdef str address = _exact(raw), digits
+    if _read_plain(address, &written) and SHORTEST_PHONE <= written.count <= LONGEST_PHONE and written.digits[0] != 0:
+        return "phone", _phone(address, &written)
+    address = address[_CHANNEL_PREFIX.match(address).end():].rstrip()
     if _WRITTEN_NUMBER.fullmatch(address):
-        # No country code begins with 0: 00 stands for the plus that is not there.
-        digits = "+" + "".join([ch for ch in address.removeprefix("00") if ch.isdecimal()])
+        digits = _with_plus("".join([ch for ch in address if ch.isdecimal()]))
         if SHORTEST_PHONE < len(digits) <= LONGEST_PHONE + 1:
             _read_plain(digits, &written)
             return "phone", _phone(digits, &written)
@@ -28,9 +27,17 @@ def classify_address(str raw not None) -> tuple:
         return "malformed", address
     if _USER_ID.fullmatch(address):
         return "user_id", address
-    if len(address) <= 11 and "+" not in address and address.isprintable() and any([ch.isalpha() for ch in address]):
-        return "name", address
+    if len(address) <= 11 and "+" not in address and any([ch.isalpha() for ch in address]):
+        if all([ch.isprintable() or unicodedata.category(ch) == "Zs" for ch in address]):
+            return "name", address
     return "malformed", address
+
+
+cdef str _with_plus(str digits):
+    """International digits behind a plus: no country code begins with 0, so 00 is another way to write the plus."""
+    if digits.startswith("00") and len(digits) - 2 >= SHORTEST_PHONE and digits[2] != "0":
+        return "+" + digits[2:]
+    return "+" + digits
 
 
 cdef str _phone(str raw, const Written* written):

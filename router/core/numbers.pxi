@@ -62,9 +62,9 @@ cdef struct National:  # a number in two parts
     const NumberingCountry* country
     Digits digits
     bint changed  # whether the digits differ from those written
-    # Digits that a national prefix was taken off, or changed by one.
+    # Digits that a national prefix was taken off, or changed by one; then that once more.
     uint8_t first_room[LONGEST_WRITTEN + LONGEST_INSERT]
-    uint8_t second_room[LONGEST_WRITTEN + LONGEST_INSERT]
+    uint8_t second_room[LONGEST_WRITTEN + 2 * LONGEST_INSERT]
 
 _REASONS = {
     INVALID_COUNTRY_CODE: ("invalid_country_code", "it has no known country code; write it with + and the country code"),
@@ -324,9 +324,13 @@ class NumberParseError(ValueError):
         super().__init__(message)
         self.reason = reason
 
+    def __reduce__(self):
+        return NumberParseError, (self.reason, str(self))
+
 
 @cython.final
 @cython.freelist(64)
+@cython.auto_pickle(False)
 cdef class PhoneNumber:
     """A phone number as libphonenumber reads it; the stub says more."""
 
@@ -347,9 +351,15 @@ cdef class PhoneNumber:
     def __repr__(self):
         return f"PhoneNumber(+{self.country_code}…{self.e164[len(self.e164) - 2:]})"
 
+    def __reduce__(self):
+        return _restored, (self.e164, self.country_code)
+
     @property
     def region(self):
-        cdef const NumberingCountry* country = numbering_countries + _country_of_code[self.country_code]
+        cdef const NumberingCountry* country
+        if self.e164 is None:  # made by hand
+            return None
+        country = numbering_countries + _country_of_code[self.country_code]
         if country.count == 1:
             return _region_names[country.first]
         return _region_names[country.first + (self._label >> 4) - 1] if self._label >> 4 else None
@@ -365,6 +375,15 @@ cdef class PhoneNumber:
     @property
     def possible(self):
         return self._possible
+
+
+def _restored(str e164 not None, int code) -> PhoneNumber:
+    """A number that was pickled, with the labels of the plans that are compiled in here."""
+    cdef Written written
+    if 0 < code < 1000 and _country_of_code[code] >= 0 and _read_plain(e164, &written):
+        if e164.startswith(f"+{code}") and len(str(code)) < written.count <= LONGEST_NATIONAL + len(str(code)):
+            return _described(numbering_countries + _country_of_code[code], _behind_code(&written, code), e164)
+    raise _refused(NOT_A_NUMBER)
 
 
 cdef inline PhoneNumber _described(const NumberingCountry* country, Digits digits, str e164):
@@ -397,8 +416,12 @@ cdef object _phonenumbers():
     return phonenumbers
 
 
+cdef inline Digits _behind_code(const Written* written, int code) noexcept nogil:
+    cdef int length = 1 if code < 10 else 2 if code < 100 else 3
+    return _digits(written.digits + length, written.count - length)
+
+
 cdef PhoneNumber _left_to_libphonenumber(str raw, str region):
-    cdef National national
     cdef Written written
     numbers = _phonenumbers()
     try:
@@ -407,10 +430,10 @@ cdef PhoneNumber _left_to_libphonenumber(str raw, str region):
         raise _refused(error.error_type) from None
     cdef str e164 = numbers.format_number(parsed, numbers.PhoneNumberFormat.E164)
     _read_plain(e164, &written)
-    national.country = numbering_countries + _country_of_code[<int>parsed.country_code]
-    cdef int code_length = len(str(parsed.country_code))
-    national.digits = _digits(written.digits + code_length, written.count - code_length)
-    return _described(national.country, national.digits, e164)
+    cdef int code = parsed.country_code
+    if _country_of_code[code] < 0:  # the phonenumbers that is installed is newer than the plans
+        raise _refused(INVALID_COUNTRY_CODE)
+    return _described(numbering_countries + _country_of_code[code], _behind_code(&written, code), e164)
 
 
 cdef object _refused(int error_type):
@@ -446,24 +469,31 @@ cdef inline int _understood(str raw, str region, Written* written, National* nat
     return UNCERTAIN if outcome == INVALID_COUNTRY_CODE and written.international and region is not None else outcome
 
 
-def normalize(str raw not None, str region=None) -> PhoneNumber:
+cdef inline str _exact(object text):
+    """The text itself, and for a subclass of str, such as a StrEnum, its characters."""
+    return <str>text if type(text) is str else "".join((text,))
+
+
+def normalize(raw not None, region=None) -> PhoneNumber:
     """The phone number in a text; the stub says more."""
     cdef Written written
     cdef National national
-    cdef int outcome = _understood(raw, region, &written, &national)
+    cdef str text = _exact(raw)
+    cdef str home = None if region is None else _exact(region)
+    cdef int outcome = _understood(text, home, &written, &national)
     if outcome == UNCERTAIN:
-        return _left_to_libphonenumber(raw, region)
+        return _left_to_libphonenumber(text, home)
     if outcome != PARSED:
         raise _refused(outcome)
     cdef bint as_written = written.plain and not national.changed
-    return _described(national.country, national.digits, raw if as_written else _e164(&national))
+    return _described(national.country, national.digits, text if as_written else _e164(&national))
 
 
-def is_certain(str raw not None, str region=None) -> bool:
+def is_certain(raw not None, region=None) -> bool:
     """Whether `normalize` knows what a text is without asking libphonenumber."""
     cdef Written written
     cdef National national
-    return _understood(raw, region, &written, &national) != UNCERTAIN
+    return _understood(_exact(raw), None if region is None else _exact(region), &written, &national) != UNCERTAIN
 
 
 _place_countries()
