@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from router.types import Decision, Event, Inbound, Media, RawRequest
+from router.types import Binary, Decision, Event, Inbound, Media, Part, RawRequest
 
 _VERSION = 1
 
@@ -34,7 +34,11 @@ def read_event(message: bytes | str, decision: bytes | str, *, new_alias: bool =
 def read_text(written: dict[str, Any]) -> Inbound:
     """The text in what `write_message` wrote."""
     text = written["message"]
-    return Inbound(**text | {"media": tuple(Media(**media) for media in text["media"])})
+    parts: dict[str, Any] = {"media": tuple(Media(**media) for media in text["media"])}
+    for name, kind in (("part", Part), ("binary", Binary)):
+        if text.get(name):
+            parts[name] = kind(**text[name])
+    return Inbound(**text | parts)
 
 
 def request_fields(request: RawRequest) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def request_fields(request: RawRequest) -> dict[str, Any]:
         "headers": dict(request.headers),
         "body": b64encode(request.body).decode(),
         "received_at": request.received_at,
+        "path": request.path,
     }
 
 
@@ -59,4 +64,5 @@ def read_request(written: dict[str, Any]) -> RawRequest:
         headers=written["headers"],
         body=b64decode(written["body"]),
         received_at=written["received_at"],
+        path=written.get("path", ""),
     )
