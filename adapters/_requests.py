@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import orjson
 
-from router._core import TooManyFieldsError, scan_form
+from router._core import TooManyFieldsError, classify_address, scan_form
 from router.errors import BadPayload, BadSignature, RequestError, RouterError, TooManyFields
 from router.ports import MOST_FORM_FIELDS, Parsed
-from router.types import Answer, RawRequest
+from router.types import Answer, Channel, RawRequest
 
 F = TypeVar("F", dict[str, Any], list[Any], str)
 
@@ -103,6 +103,13 @@ def made_id(*parts: bytes) -> str:
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.hexdigest()
+
+
+def our_address(address: str, channel: Channel) -> tuple[str | None, str | None]:
+    """(recipient, recipient_ref) of a text: an RCS agent is not a number, but what the carrier calls one of ours."""
+    if channel == "rcs" and classify_address(address)[0] == "malformed":
+        return None, address or None
+    return address or None, None
 
 
 def signed_url(public_url: str | None, request: RawRequest) -> str:

@@ -1,5 +1,7 @@
 """What carrier adapters need to send: one way from a response to the error that it stands for."""
 
+import html
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +13,8 @@ from router.errors import DeliveryError, SendError
 from router.types import HttpResponse, Outgoing, SendFailure
 
 _BY_STATUS: Mapping[int, SendFailure] = {401: "auth", 403: "auth", 408: "temporary", 425: "temporary", 429: "throttled"}
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def send_error(
@@ -25,7 +29,7 @@ def send_error(
     failure = failures.get(code) if code else None
     if failure is None:
         failure = _by_status(response.status)
-    reason = found.reason if found else f"The carrier refused the text, code {code}."
+    reason = found.reason if found else f"The carrier refused the text, code {code or 'unknown'}."
     return SendError(
         reason,
         failure,
@@ -47,6 +51,17 @@ def response_json(response: HttpResponse) -> dict[str, Any]:
 def basic_authorization(user: str, password: str) -> str:
     """The value of `Authorization` for a user and password."""
     return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def xml_text(text: str) -> str:
+    """A text fit to stand in an XML element, less what XML cannot carry."""
+    # A bare carriage return would be read as a line feed.
+    return html.escape(_NOT_XML.sub("", text), quote=False).replace("\r", "&#13;")
+
+
+def xml_attribute(text: str) -> str:
+    """A text fit to stand in an XML attribute, in quotes of either kind."""
+    return html.escape(_NOT_XML.sub("", text))
 
 
 def _by_status(status: int) -> SendFailure:

@@ -41,6 +41,28 @@ def read_text(written: dict[str, Any]) -> Inbound:
     return Inbound(**text | parts)
 
 
+def write_part(account: str, at: float, text: Inbound, *, late: bool) -> bytes:
+    """A part of a long text, as it waits for the others. `late`: it did not come in its turn."""
+    return orjson.dumps({"v": _VERSION, "at": at, "account": account, "late": late, "message": text})
+
+
+def read_part(record: bytes) -> tuple[str, float, Inbound, bool]:
+    """What `write_part` was given: account, time, text, and whether it was late."""
+    written = orjson.loads(record)
+    return written["account"], written["at"], read_text(written), written["late"]
+
+
+def write_answer(event_id: str, decision: Decision) -> bytes:
+    """What is known of the text that a part has completed."""
+    return orjson.dumps({"v": _VERSION, "id": event_id, "decision": decision})
+
+
+def read_answer(record: bytes) -> tuple[str, Decision]:
+    """What `write_answer` was given."""
+    written = orjson.loads(record)
+    return written["id"], Decision(**written["decision"])
+
+
 def request_fields(request: RawRequest) -> dict[str, Any]:
     """A request as fields of a record."""
     return {

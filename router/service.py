@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from router.acceptance import Acceptance
 from router.config import Settings
 from router.disposal import Whole
 from router.embedded import EmbeddedServer
 from router.errors import ConfigurationError, Problem, StoreUnavailable
 from router.outage import Outage
+from router.outbound import Outbound
 from router.pipeline import Pipeline
+from router.ports import Http
 from router.routing import Routing
 from router.spill import Spill
-from router.store import Commits, DeadLetters, Outbox, Store
+from router.store import Commits, DeadLetters, Outbox, Parts, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
@@ -35,6 +38,8 @@ EMBEDDED = "embedded"
 _LOOK_AFTER_STORE = 0.25
 #: How long the start waits for the texts that an earlier process left behind, in seconds.
 _LONGEST_START = 0.5
+#: How often it is looked for long texts whose parts have waited long enough, in seconds.
+_SWEEP = 0.5
 #: How long the server takes to listen after the start, in seconds.
 _LISTENING = 0.05
 
@@ -58,7 +63,8 @@ def open_store(settings: Settings) -> tuple[Store, EmbeddedServer | None]:
 class Service:
     """The store, the pipeline and, by role, the worker."""
 
-    def __init__(self, settings: Settings, role: Role, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, role: Role, clock: Callable[[], float], http: Http | None = None) -> None:
+        """`http` is what carriers' keys are fetched with, if not a client of its own."""
         self.settings = settings
         self.role = role
         self.metrics = Metrics()
@@ -77,7 +83,19 @@ class Service:
             on_failure=self.outage.begin,
         )
         self.dead = DeadLetters(self._store, settings.store.unhandled_kept)
-        self.pipeline = Pipeline(Routing(settings), commits, self.dead, self.outage, self.metrics, clock)
+        acceptance = Acceptance(
+            commits,
+            Parts(self._store),
+            People(self._store),
+            self.dead,
+            self.metrics,
+            clock,
+            on_failure=self.outage.begin,
+        )
+        self._outbound = Outbound(http)
+        self.pipeline = Pipeline(
+            Routing(settings), acceptance, self.dead, self.outage, self._outbound, self.metrics, clock
+        )
 
     async def start(self) -> None:
         """Opens everything. Raises `StoreMismatch`, and `StoreUnavailable` for an embedded store that cannot start.
@@ -90,6 +108,8 @@ class Service:
                 opened.push_async_callback(self.outage.close)
                 self.outage.begin()
                 await self.outage.over_within(_LONGEST_START)
+                opened.push_async_callback(self._outbound.close)
+                opened.push_async_callback(cancelled, [asyncio.create_task(self._sweep())])
             opened.push_async_callback(self._end_delivery)
             self._open = opened.pop_all()
 
@@ -134,6 +154,18 @@ class Service:
 
     async def _replay(self, requests: Sequence[RawRequest]) -> None:
         await self.pipeline.replay(requests)
+
+    async def _sweep(self) -> None:
+        """Sees to it that no long text waits for its parts for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP)
+            try:
+                await self.pipeline.sweep()
+            except StoreUnavailable as error:
+                _log.warning("long texts wait for the store", error=str(error))
+            except Exception:  # noqa: BLE001 (whatever is wrong with one text, the others must not wait for ever)
+                _log.exception("long texts could not be joined, and will be tried again")
+                self.metrics.failures.labels("parts").inc()
 
     def begin_delivery(self) -> None:
         """Starts the worker, where that is this process's role; returns before it works."""

@@ -13,6 +13,7 @@ from router.embedded import EmbeddedServer
 from router.errors import StoreUnavailable
 from router.store import Store
 from tests.commits import until
+from tests.receiving import Start, starter, write_carriers
 from tests.running import free_port
 
 
@@ -71,3 +72,19 @@ async def store(request: pytest.FixtureRequest, prefix: str) -> AsyncIterator[St
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture(scope="module")
+def carriers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for configurations that name the carriers of `tests.standins.post`."""
+    folder = tmp_path_factory.mktemp("carriers")
+    write_carriers(folder)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.syspath_prepend(str(folder))
+        yield folder
+
+
+@pytest.fixture
+def start(carriers: Path, embedded_url: str, prefix: str) -> Start:
+    """Starts an application; each of a test on the same store."""
+    return starter(carriers, embedded_url, prefix)

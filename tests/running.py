@@ -93,6 +93,7 @@ number = "{ALERTS}"
 account = "twilio"
 type = "long_code"
 program = "alerts"
+carrier_answers = []
 [programs.deals]
 name = "Deals"
 languages = ["en", "fr"]
