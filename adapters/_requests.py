@@ -28,7 +28,7 @@ def json_object(data: bytes) -> dict[str, Any]:
 
 
 def json_value(data: bytes) -> Any:
-    """The JSON that a body is, half a surrogate pair read as U+FFFD. Raises `BadPayload`."""
+    """The JSON that a body is, half a surrogate pair read as `?`. Raises `BadPayload`."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

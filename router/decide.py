@@ -86,6 +86,7 @@ def _row(
         asks_again_in=_DAY if asks else 0,
         decision=orjson.dumps(decision),
         otherwise=b"" if otherwise == decision else orjson.dumps(otherwise),
+        replies=decision.reply is not None,
     )
 
 

@@ -105,7 +105,9 @@ class Pipeline:
 
     async def keep(self, request: RawRequest, reason: str) -> None:
         """Keeps an authentic request that cannot be used, with its raw body, as a dead letter."""
-        await self._dead.keep(request_record(request, reason, self._clock()))
+        known = self.routing.accounts.get(request.account)
+        more = (known.kept_headers, known.secrets) if known else ()
+        await self._dead.keep(request_record(request, reason, self._clock(), *more))
 
     async def replay(self, requests: Sequence[RawRequest]) -> None:
         """Spilled requests: they were verified and answered with silence when they came. Raises `StoreUnavailable`."""
@@ -202,7 +204,7 @@ def _replies(account: Account, accepted: Sequence[Accepted]) -> list[Outgoing]:
     if not account.carrier.replies_inline:
         return []
     return [
-        Outgoing(found.event_id, found.text.recipient, found.text.sender, found.decision.reply, found.text.channel)
+        Outgoing.reply(found.event_id, found.text, found.text.recipient, found.decision.reply)
         for found in accepted
         if found.decision.reply is not None and found.text.recipient is not None
     ]

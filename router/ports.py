@@ -33,6 +33,7 @@ __all__ = [
     "OptionsType",
     "Parsed",
     "Platform",
+    "ReadsHeaders",
     "Secret",
 ]
 
@@ -117,6 +118,14 @@ class FetchesKeys(Protocol):
         Raises `BadSignature` for a key that is not the carrier's, before anything is fetched, and `DeliveryError`.
         """
         ...
+
+
+@runtime_checkable
+class ReadsHeaders(Protocol):
+    """A carrier that says something in headers, beside the type of the body."""
+
+    #: Those that `parse` reads, in lower case: they are kept with a request that is put aside.
+    headers_read: frozenset[str]
 
 
 class Platform(Protocol):

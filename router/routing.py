@@ -3,20 +3,24 @@
 Built whole from a `Settings`, never edited; a reload builds another one and swaps it in.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from pydantic import BaseModel
 
 from router import registry
 from router._core import NumberParseError, normalize
 from router.config import Number, Program, Settings
 from router.decide import Policy, decide
 from router.errors import BadPayload
-from router.ports import Carrier, FetchesKeys
+from router.ports import Carrier, FetchesKeys, ReadsHeaders, Secret
 from router.rules import NO_MATCH, PREFERENCES, Explanation, KeywordSet, Match, RuleBook
 from router.types import Channel, Inbound, Intent, NumberType, OptOutType, Row
 
 #: The name that texts of a neighbour service have in place of a carrier account's.
 API_ACCOUNT = "api"
+#: The headers that reading any request again needs; others may hold credentials.
+KEPT_HEADERS = frozenset({"content-type"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +40,19 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A carrier account with its adapter. `keys` is the adapter too, if it has to fetch keys; else None."""
+    """A carrier account with its adapter. `keys` is the adapter too, if it has to fetch keys; else None.
+
+    `kept_headers` are those that go with a request that is put aside, `secrets` what does not stand in there then.
+    `reply_lane` is where replies wait that have to be sent; empty if the carrier gives them, or cannot send.
+    """
 
     name: str
     carrier: Carrier
     keys: FetchesKeys | None
     dedupe_seconds: int
+    kept_headers: frozenset[str]
+    secrets: tuple[str, ...]
+    reply_lane: str
 
 
 class Routing:
@@ -52,7 +63,19 @@ class Routing:
         for name, account in settings.accounts.items():
             carrier = registry.carrier(account.carrier)(name, account.options, account.public_url)
             keys = carrier if isinstance(carrier, FetchesKeys) else None
-            self.accounts[name] = Account(name, carrier, keys, account.dedupe_hours * 3600)
+            # No destination can be called so.
+            reply_lane = f"reply:{name}" if carrier.sends and not carrier.replies_inline else ""
+            self.accounts[name] = Account(
+                name,
+                carrier,
+                keys,
+                account.dedupe_hours * 3600,
+                KEPT_HEADERS | (carrier.headers_read if isinstance(carrier, ReadsHeaders) else frozenset()),
+                tuple(_secrets(account.options)),
+                reply_lane,
+            )
+        #: Wherever what is in the outbox can be meant to go.
+        self.lanes = (*settings.destinations, *(each.reply_lane for each in self.accounts.values() if each.reply_lane))
         self.api_dedupe_seconds = settings.store.dedupe_hours * 3600
         self.replies_per_hour = settings.limits.replies_per_hour
         self.join_seconds = settings.limits.join_seconds
@@ -61,7 +84,7 @@ class Routing:
         }
         self._numbers: dict[tuple[str, str, str], tuple[str, Route]] = {}
         self._references: dict[tuple[str, str], str] = {}
-        self._rates: dict[tuple[str, str, str], float] = {}
+        self._rates: dict[str, dict[str, float]] = {name: {} for name in self.accounts}
         for number in settings.numbers:
             self._add_number(number, settings.programs[number.program])
         accounts = {name: [n.program for n in settings.numbers if n.account == name] for name in settings.accounts}
@@ -87,9 +110,19 @@ class Routing:
         """The number that the carrier of an account calls so; None if there is none."""
         return self._references.get((account, reference)) if reference else None
 
-    def texts_per_second(self, account: str, channel: Channel, number: str) -> float:
-        """How many texts one of the account's numbers may send."""
-        return self._rates[account, _family(channel), number]
+    def texts_per_second(self, account: str) -> dict[str, float]:
+        """How many texts each number of an account may send."""
+        return self._rates[account]
+
+    def silent_accounts(self) -> list[str]:
+        """The accounts of numbers whose replies neither the carrier's answer takes nor can be sent."""
+        accounts = [account for name, account in self.accounts.items() if self._rates[name]]
+        return [each.name for each in accounts if not each.carrier.replies_inline and not each.carrier.sends]
+
+    def reply_lane(self, account: str, rows: Iterable[Row]) -> tuple[str, ...]:
+        """Where the reply to a text waits, if it has one that has to be sent."""
+        found = self.accounts.get(account)
+        return (found.reply_lane,) if found and found.reply_lane and any(row.replies for row in rows) else ()
 
     def match(self, route: Route, text: Inbound) -> Match:
         """What the text, or else what stands behind the tapped button, means on this route."""
@@ -135,12 +168,13 @@ class Routing:
         # Our kinds of number are those of SMS; to a carrier, a sender of WhatsApp is like a long code.
         kind: NumberType = "long_code" if program.channel == "whatsapp" else number.type
         country = _country(number.number)
-        answered = number.carrier_answers
-        answers = carrier.answers_itself(kind, country) if answered is None else frozenset(answered)
-        rate = number.texts_per_second
-        self._rates[number.account, program.channel, number.number] = (
-            carrier.texts_per_second(kind, country) if rate is None else rate
-        )
+        answers: frozenset[Intent] = frozenset(number.carrier_answers or ())
+        # Nobody but us interprets what is said on WhatsApp.
+        if number.carrier_answers is None and program.channel != "whatsapp":
+            answers = carrier.answers_itself(kind, country)
+        rate = carrier.texts_per_second(kind, country) if number.texts_per_second is None else number.texts_per_second
+        rates = self._rates[number.account]
+        rates[number.number] = min(rate, rates.get(number.number, rate))
         route = self._route(program, number.account, answers)
         for account in (number.account, API_ACCOUNT):
             self._numbers.setdefault((account, program.channel, number.number), (number.account, route))
@@ -178,6 +212,19 @@ class Routing:
         need_alias = tuple(name for name in destinations if name in self._aliased)
         names = tuple(program.id for program in programs)
         return Route(policy, key, overruled_by, names, destinations, need_alias)
+
+
+def _secrets(options: object) -> Iterator[str]:
+    """All secrets in the options of an adapter, however deep."""
+    if isinstance(options, Secret):
+        yield options.reveal()
+    elif isinstance(options, BaseModel):
+        yield from _secrets([value for _, value in options])
+    elif isinstance(options, Mapping):
+        yield from _secrets(list(options.values()))
+    elif isinstance(options, list | tuple):
+        for option in options:
+            yield from _secrets(option)
 
 
 def _family(channel: Channel) -> Channel:

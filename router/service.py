@@ -150,7 +150,7 @@ class Service:
     async def _reach(self) -> None:
         """Returns when the store can be used: it answers, is the right one, and cuts nothing of our destinations."""
         await self._store.open()
-        await Outbox(self._store, list(self.settings.destinations)).register()
+        await Outbox(self._store, self.pipeline.routing.lanes).register()
 
     async def _replay(self, requests: Sequence[RawRequest]) -> None:
         await self.pipeline.replay(requests)
@@ -187,8 +187,8 @@ class Service:
             problems = [Problem(0, name, "cannot be changed while keyroute runs.", remedy) for name in fixed]
             raise ConfigurationError(str(settings.path), problems)
         routing = await asyncio.to_thread(Routing, settings)
-        await Outbox(self._store, list(settings.destinations)).register()
-        worker = await self._new_worker(settings) if self.role != "ingress" else None
+        await Outbox(self._store, routing.lanes).register()
+        worker = await self._new_worker(settings, routing) if self.role != "ingress" else None
         replaced: list[Whole] = [self.settings, self.pipeline.routing]
         self.settings, self.pipeline.routing = settings, routing
         await self._end_delivery()
@@ -200,13 +200,13 @@ class Service:
     async def _start_worker(self) -> None:
         # The server listens a moment from now; what delivery imports would hold that up.
         await asyncio.sleep(_LISTENING)
-        self._worker = await self._new_worker(self.settings)
+        self._worker = await self._new_worker(self.settings, self.pipeline.routing)
         await self._worker.start()
 
-    async def _new_worker(self, settings: Settings) -> "Worker":
+    async def _new_worker(self, settings: Settings, routing: Routing) -> "Worker":
         # Imported so late because the HTTP client alone takes 200 ms to import, and texts can be taken before.
         module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
-        worker: Worker = module.Worker(settings, self._store, self._owner, self.metrics, self._clock)
+        worker: Worker = module.Worker(settings, routing, self._store, self._owner, self.metrics, self._clock)
         return worker
 
     async def _end_delivery(self) -> None:

@@ -84,7 +84,8 @@ class Metrics:
         )
         self.deliveries = Counter(
             "keyroute_deliveries",
-            "Attempts by destination and outcome (delivered, ignored, retried, dead).",
+            "Attempts by destination and outcome (delivered, ignored, retried, dead; of replies also late, opted_out, "
+            "and blocked by the carrier).",
             ("destination", "outcome"),
             registry=self.registry,
         )

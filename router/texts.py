@@ -59,6 +59,14 @@ def prepare(
     match = routing.match(route, text)
     intent = intended(match, text.opt_out_type)
     destinations = _destinations(route, intent, kind)
+    rows = routing.rows(
+        route,
+        match,
+        text.opt_out_type,
+        person=kind in ("phone", "user_id"),
+        late=late,
+        silent=text.kind == "preference" or text.binary is not None,
+    )
     event_id, digest = identity(account, text.sender, text.message_id, "again" if again else "")
     message = write_message(event_id, at, owner, route.programs, text)
     reason = unheard(route, destinations, text, intent)
@@ -69,18 +77,11 @@ def prepare(
         overruled_by=route.overruled_by,
         dedupe_seconds=dedupe_seconds(routing, account),
         replies_per_hour=routing.replies_per_hour,
-        destinations=destinations,
+        destinations=destinations + routing.reply_lane(account, rows),
         need_alias=tuple(name for name in route.need_alias if name in destinations),
         message=message,
         undelivered=text_record(reason, account, at, message) if reason else b"",
-        rows=routing.rows(
-            route,
-            match,
-            text.opt_out_type,
-            person=kind in ("phone", "user_id"),
-            late=late,
-            silent=text.kind == "preference" or text.binary is not None,
-        ),
+        rows=rows,
         late_at=at if late else None,
         lost=lost,
     )

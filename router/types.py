@@ -112,6 +112,11 @@ class Outgoing:
     text: str
     channel: Channel
 
+    @classmethod
+    def reply(cls, event_id: str, text: Inbound, number: str, reply: str) -> "Outgoing":
+        """What answers a text that was sent to one of our numbers; a picture is answered with words alone."""
+        return cls(event_id, number, text.sender, reply, "sms" if text.channel == "mms" else text.channel)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -140,7 +145,7 @@ class Row:
     0 means that `after` does not expire. `asks_again_in`: the reply is a question that is put once in so many seconds;
     0 for any other reply. `decision` and `otherwise` are `Decision`s as JSON: `otherwise` is what is decided if the
     reply is one too many, or if the text is late and the person has said something else since; empty where neither
-    makes a difference.
+    makes a difference. `replies` says whether `decision` has a reply.
     """
 
     before: ConsentState
@@ -150,6 +155,7 @@ class Row:
     asks_again_in: int
     decision: bytes
     otherwise: bytes
+    replies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

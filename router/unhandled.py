@@ -1,29 +1,39 @@
 """Records of requests and texts that nobody could be told of; `keyroute dead` shows them and takes them again."""
 
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import orjson
 
 from router.records import request_fields
-from router.routing import Route
+from router.routing import KEPT_HEADERS, Route
 from router.types import Inbound, Intent, RawRequest
 
 #: How much of a body or query is kept.
 MOST_KEPT = 64 * 1024
-#: The only header that reading a request again needs; the others may hold credentials.
-_KEPT_HEADER = "content-type"
 
 
-def request_record(request: RawRequest, reason: str, at: float) -> bytes:
-    """An authentic request that makes no sense."""
+def request_record(
+    request: RawRequest,
+    reason: str,
+    at: float,
+    headers: Container[str] = KEPT_HEADERS,
+    secrets: Iterable[str] = (),
+) -> bytes:
+    """An authentic request that makes no sense, with these headers and without the secrets that its URL shows."""
+    query = request.query
+    for secret in secrets:
+        for written in (secret.encode(), quote(secret, safe="").encode(), quote_plus(secret).encode()):
+            query = query.replace(written, b"...")
     kept = replace(
         request,
-        query=request.query[:MOST_KEPT],
+        query=query[:MOST_KEPT],
         body=request.body[:MOST_KEPT],
-        headers={name: value for name, value in request.headers.items() if name == _KEPT_HEADER},
+        headers={name: value for name, value in request.headers.items() if name in headers},
     )
-    cut = (kept.query, kept.body) != (request.query, request.body)
+    cut = len(query) > MOST_KEPT or len(request.body) > MOST_KEPT
     return _record("request", reason, at, request.account, {"request": request_fields(kept), "cut": cut})
 
 

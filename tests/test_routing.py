@@ -69,16 +69,17 @@ def test_a_number_sends_as_fast_as_the_carrier_lets_it_or_as_the_file_says(
 ) -> None:
     found = routing(carriers, number=number, keys=keys)
 
-    assert found.texts_per_second("acme", "mms", number) == expected
-    assert found.texts_per_second("acme", "sms", SHORT) == 30
+    assert found.texts_per_second("acme") == {number: expected, SHORT: 30}
 
 
 @pytest.mark.parametrize(("number", "kind"), [("+14155550123", "toll_free"), ("+14155550123", "long_code")])
-def test_a_sender_of_whatsapp_is_like_a_long_code_to_the_carrier(carriers: Path, number: str, kind: str) -> None:
+def test_a_sender_of_whatsapp_sends_like_a_long_code_and_nobody_else_answers_there(
+    carriers: Path, number: str, kind: str
+) -> None:
     found = routing(carriers, more=CHAT.format(number=number, kind=kind))
 
-    assert answered(found, number, "whatsapp") == {"opt_out"}
-    assert found.texts_per_second("acme", "whatsapp", number) == 3
+    assert answered(found, number, "whatsapp") == set()
+    assert found.texts_per_second("acme")[number] == 3
 
 
 def test_an_account_that_is_not_configured_has_no_routes(carriers: Path) -> None:

@@ -92,6 +92,7 @@ class Kannel:
 
     Options: ClassVar[OptionsType] = KannelOptions
     replies_inline = True
+    headers_read = frozenset(f"x-kannel-{name}" for name in ("coding", "from", "time", "to", "udh"))
 
     def __init__(self, account: str, options: KannelOptions, public_url: str | None) -> None:
         self.retries = options.retries

@@ -74,6 +74,7 @@ class StandardWebhooks:
 
     Options: ClassVar[OptionsType] = StandardWebhooksOptions
     replies_inline = False
+    headers_read = frozenset({"webhook-id"})
 
     def __init__(
         self,

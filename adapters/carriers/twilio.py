@@ -6,7 +6,6 @@ keywords.
 
 import hashlib
 import hmac
-import html
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -18,7 +17,7 @@ from pydantic import Field
 
 from adapters._http import HttpUrl
 from adapters._requests import content_type, error_answer, signed_url
-from adapters._sending import basic_authorization, response_json, send_error
+from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
 from router.errors import BadPayload, BadSignature, RouterError, TooManyFields, WrongContentType
@@ -63,7 +62,6 @@ _ANSWERED: Mapping[NumberType, frozenset[Intent]] = {
 _RATES: Mapping[NumberType, float] = {"long_code": 1, "toll_free": 3, "short_code": 100}
 _MEDIA_COUNT = re.compile(r"[0-9]{1,2}")
 _BODY_DIGEST = re.compile(rb"(?:^|&)bodySHA256=([0-9a-f]{64})(?:&|$)")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class TwilioOptions(Options):
@@ -140,7 +138,7 @@ class Twilio:
         if isinstance(result, RouterError):
             # Only a 4xx may carry plain text: on a 2xx Twilio sends it to the person.
             return error_answer(result)
-        messages = "".join(f"<Message>{_escaped(reply.text)}</Message>" for reply in result)
+        messages = "".join(f"<Message>{xml_text(reply.text)}</Message>" for reply in result)
         twiml = f"<Response>{messages}</Response>" if messages else "<Response/>"
         return Answer(200, twiml.encode(), "text/xml")
 
@@ -255,8 +253,3 @@ def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:
         Media(url=fields.get(f"MediaUrl{index}") or None, content_type=fields.get(f"MediaContentType{index}") or None)
         for index in range(int(count))
     )
-
-
-def _escaped(text: str) -> str:
-    # A bare carriage return would be read as a line feed.
-    return html.escape(_NOT_XML.sub("", text), quote=False).replace("\r", "&#13;")

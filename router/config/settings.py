@@ -180,6 +180,9 @@ class Limits(Table):
         le=86_400,
         description="How long the parts of a long text may take; then it is read as far as it came.",
     )
+    reply_within_minutes: float = Field(
+        30, gt=0, le=1440, description="A reply that could not be sent by then is not sent any more; confirmations: 5."
+    )
 
 
 class Worker(Table):
@@ -204,6 +207,10 @@ class Account(Table):
         description="Whether the URL given to the carrier is read from `X-Forwarded-Proto` and `X-Forwarded-Host`.",
     )
     dedupe_hours: int = Field(ge=1, le=720, description="`store.dedupe_hours` for this account.")
+    timeout_seconds: float = Field(10, gt=0, le=300, description="How long sending one reply may take.")
+    allow_private: bool = Field(
+        False, description="Allows `http://`, this machine and private networks for what replies are sent to."
+    )
     options: Options
 
 

@@ -220,7 +220,9 @@ class ReplyLane:
                 return
             if self._monotonic() >= self._held.until:
                 raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
-            await self._sending.carrier.send(self._sending.http, _outgoing(entry))
+            event = entry.event
+            message = Outgoing.reply(event.id, event.message, number, event.decision.reply or "")
+            await self._sending.carrier.send(self._sending.http, message)
             self._metrics.delivery_seconds.labels(self._sending.name, "known").observe(
                 max(0.0, self._clock() - entry.event.at)
             )
@@ -294,10 +296,3 @@ class ReplyLane:
 
 
 _NOBODY = Person({}, (), {})
-
-
-def _outgoing(entry: Entry) -> Outgoing:
-    message = entry.event.message
-    return Outgoing(
-        entry.event.id, message.recipient or "", message.sender, entry.event.decision.reply or "", message.channel
-    )
