@@ -16,6 +16,8 @@ from tests.commits import LEAVE, Clock, text
 from tests.running import write_configuration
 from tests.standins.receiver import Receiver
 
+pytestmark = pytest.mark.alone
+
 
 async def test_destinations_that_do_not_answer_hold_up_a_stop_once_and_not_once_each(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from router import registry
+from router.ports import Options, Secret
+from tests.tables import types_in
+
 #: Keeps a secret where the configuration can name it, and returns how it does.
 Keep = Callable[[str], str]
 
@@ -50,6 +54,29 @@ def vonage_sms(secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
 def only(secret: dict[str, Any], *names: str) -> dict[str, Any]:
     """Those of the names that a sample speaks of."""
     return {name: secret[name] for name in names if name in secret}
+
+
+def one_to_one(name: str, secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
+    """An account of a carrier that nothing is known of here: a sample's `secret` has its keys by their own names."""
+    return {"carrier": name, **written(registry.carrier(name).Options, secret, keep)}
+
+
+def written(options: type[Options], secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
+    """What `secret` has of the keys of an adapter, as the configuration has them."""
+    fields = {name: field for name, field in options.model_fields.items() if secret.get(name) is not None}
+    return {name: value_of(secret[name], set(types_in(field.annotation)), keep) for name, field in fields.items()}
+
+
+def value_of(value: Any, types: set[type], keep: Keep) -> Any:
+    """The value of a key that these types occur in, with texts kept where they are secrets."""
+    if isinstance(value, str):
+        return keep(value) if Secret in types else value
+    if isinstance(value, list):
+        return [value_of(item, types, keep) for item in value]
+    if not isinstance(value, dict):
+        return value
+    table = next((found for found in types if issubclass(found, Options)), None)
+    return written(table, value, keep) if table else {name: value_of(item, types, keep) for name, item in value.items()}
 
 
 #: For each wire format: the keys of an account, made from what its carrier and we know (`secret` of a sample).
@@ -224,8 +251,11 @@ def write_configuration(folder: Path, samples: Iterable[Sample], store_url: str,
 
 
 def account_keys(adapter: str) -> Callable[[dict[str, Any], Keep], dict[str, Any]] | None:
-    """The entry of `ACCOUNTS` for a wire format; None if nobody speaks it."""
-    return ACCOUNTS.get(adapter) or ACCOUNTS.get(adapter.replace("-", "_"))
+    """How an account for a wire format is made: as `ACCOUNTS` says, or one to one; None if nobody speaks it."""
+    names = (adapter, adapter.replace("-", "_"))
+    known = next((ACCOUNTS[name] for name in names if name in ACCOUNTS), None)
+    installed = next((name for name in names if name in registry.names("router.carriers")), None)
+    return known or (partial(one_to_one, installed) if installed else None)
 
 
 def _address(secret: dict[str, Any]) -> dict[str, Any]:
