@@ -17,8 +17,10 @@ run: $(VENV)/installed data/secrets
 	@echo "  README.md, 'A first message'  # the curl lines that make some"
 	$(BIN)/keyroute serve --config $(CONFIG) $(ARGS)
 
+# Several files at a time; then, with nothing beside them, those that measure how long something takes.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile -m "not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]
 
 lint: $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-lint
 	$(BIN)/ruff format --check .

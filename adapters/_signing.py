@@ -1,4 +1,4 @@
-"""Signatures in and out: HMAC with many keys, and Standard Webhooks, which is built on it.
+"""Signatures in and out: HMAC with many keys, Ed25519, and Standard Webhooks, which is built on both.
 
 Secrets are compared in constant time, and whatever is wrong with a signature is `BadSignature`.
 """
@@ -7,11 +7,17 @@ import hmac
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from router.errors import BadSignature
+from router.ports import Secret
 
-Algorithm = Literal["sha1", "sha256"]
+Algorithm = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
 
 #: How far the timestamp of a webhook may be from our clock, in seconds, either way.
 TOLERANCE = 300
@@ -27,15 +33,55 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """The HMAC of a message, in Base64 with padding."""
+        return b64encode(self._digest(message))
+
+    def hex(self, message: bytes) -> bytes:
+        """The HMAC of a message, in lower-case hex."""
+        return self._digest(message).hex().encode()
+
+    def _digest(self, message: bytes) -> bytes:
         mac = self._ready.copy()
         mac.update(message)
-        return b64encode(mac.digest())
+        return mac.digest()
 
 
 def matches(given: str, signature: bytes) -> bool:
-    """Whether what came from outside, of any characters and length, is this signature (in Base64)."""
-    # "?" is in no Base64 text, so nothing is made equal here.
+    """Whether what came from outside, of any characters and length, is this signature (in Base64 or hex)."""
+    # "?" is in no Base64 and no hex, so nothing is made equal here.
     return hmac.compare_digest(given.encode("ascii", "replace"), signature)
+
+
+class VerifyKey:
+    """An Ed25519 public key, made ready once, from its Base64 with or without `whpk_`; else raises `ValueError`."""
+
+    def __init__(self, text: str) -> None:
+        self._ready = Ed25519PublicKey.from_public_bytes(_base64(text.strip().removeprefix("whpk_")))
+
+    def fits(self, given: str, message: bytes) -> bool:
+        """Whether what came from outside, of any characters and length, is this key's signature in Base64."""
+        try:
+            self._ready.verify(b64decode(given, validate=True), message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def _base64(text: str) -> bytes:
+    encoded = text.strip().rstrip("=")
+    return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+
+
+def _check_public_key(text: str) -> str:
+    try:
+        VerifyKey(text)
+    except ValueError:
+        remedy = "Write it as the sender shows it: the Base64 of 32 bytes."
+        raise PydanticCustomError("key_shape", "is not an Ed25519 public key.", {"remedy": remedy}) from None
+    return text
+
+
+#: An Ed25519 public key in Base64, with or without `whpk_`. It is no secret.
+PublicKey = Annotated[str, AfterValidator(_check_public_key)]
 
 
 def webhook_secret(text: str) -> bytes:
@@ -43,14 +89,26 @@ def webhook_secret(text: str) -> bytes:
 
     Raises `ValueError`, which says what to write and does not repeat the secret.
     """
-    encoded = text.strip().removeprefix("whsec_").rstrip("=")
     try:
-        key = b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+        key = _base64(text.strip().removeprefix("whsec_"))
     except ValueError:
         raise ValueError('The webhook secret is not Base64. Write it as it was issued: "whsec_" and Base64.') from None
     if not key:
         raise ValueError('The webhook secret is empty. Write "whsec_" and the Base64 of 24 to 64 random bytes.')
     return key
+
+
+def _check_webhook_secret(secret: Secret) -> Secret:
+    try:
+        webhook_secret(secret.reveal())
+    except ValueError as error:
+        _, _, remedy = str(error).partition(". ")
+        raise PydanticCustomError("secret_shape", "is not a webhook secret.", {"remedy": remedy}) from None
+    return secret
+
+
+#: Standard Webhooks secrets in the configuration file. During a rotation the new one is first, then the old one.
+WebhookSecrets = Annotated[tuple[Annotated[Secret, AfterValidator(_check_webhook_secret)], ...], Field(strict=False)]
 
 
 def sign_webhook(secrets: Sequence[bytes], event_id: str, timestamp: int, body: bytes) -> str:
@@ -63,18 +121,23 @@ def sign_webhook(secrets: Sequence[bytes], event_id: str, timestamp: int, body: 
     return " ".join(f"v1,{signature.decode()}" for signature in _webhook_signatures(secrets, message))
 
 
-def verify_webhook(secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes, now: float) -> None:
-    """Raises `BadSignature` unless one of the secrets signed this body, no more than `TOLERANCE` from `now`.
+def verify_webhook(
+    secrets: Sequence[bytes],
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float,
+    *,
+    tolerance: int = TOLERANCE,
+    public_keys: Sequence[VerifyKey] = (),
+) -> None:
+    """Raises `BadSignature` unless one of the secrets or keys signed this body, no more than `tolerance` from `now`.
 
-    Header names are lower case; `now` is in unix seconds.
+    Header names are lower case; `now` is in unix seconds. `public_keys` are those of senders that sign with `v1a`.
     """
     event_id, timestamp, signatures = (headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature"))
     if not (event_id and timestamp and signatures):
         raise BadSignature("A webhook header is missing. Send webhook-id, webhook-timestamp and webhook-signature.")
-    if not _TIMESTAMP.fullmatch(timestamp) or abs(now - int(timestamp)) > TOLERANCE:
-        raise BadSignature(
-            f"webhook-timestamp is not within {TOLERANCE} s of our clock. Send unix seconds and set both clocks by NTP."
-        )
+    check_timestamp(timestamp, now, tolerance, "webhook-timestamp")
     try:
         message = _webhook_message(event_id, timestamp, body)
     except UnicodeEncodeError:
@@ -84,7 +147,21 @@ def verify_webhook(secrets: Sequence[bytes], headers: Mapping[str, str], body: b
         version, _, given = entry.partition(",")
         if version == "v1" and any(matches(given, signature) for signature in expected):
             return
+        if version == "v1a" and any(key.fits(given, message) for key in public_keys):
+            return
     raise BadSignature("No signature in webhook-signature fits. Check that both sides hold the same secret.")
+
+
+def check_timestamp(timestamp: str, now: float, tolerance: int, name: str, *, ahead: int | None = None) -> None:
+    """Raises `BadSignature` unless these are unix seconds no more than `tolerance` before `now`, nor `ahead` after.
+
+    `ahead` is as much as `tolerance` if not given.
+    """
+    age = now - int(timestamp) if _TIMESTAMP.fullmatch(timestamp) else None
+    if age is None or not -(tolerance if ahead is None else ahead) <= age <= tolerance:
+        raise BadSignature(
+            f"{name} is not within {tolerance} s of our clock. Send unix seconds and set both clocks by NTP."
+        )
 
 
 def _webhook_message(event_id: str, timestamp: str, body: bytes) -> bytes:

@@ -7,8 +7,9 @@ from typing import Annotated
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from router.acceptance import Accepted
 from router.errors import BadPayload, BadToken, RequestError, StoreUnavailable, WrongContentType
-from router.pipeline import Accepted, Pipeline
+from router.pipeline import Pipeline
 from router.ports import Secret
 from router.routing import API_ACCOUNT
 from router.telemetry import Metrics

@@ -17,6 +17,7 @@ from router.api import MessagesApi
 from router.config import Settings
 from router.errors import RouterError
 from router.inbox import Inbox
+from router.ports import Http
 from router.reload import Reloader
 from router.service import Role, Service
 
@@ -24,10 +25,18 @@ _log = structlog.get_logger("router.app")
 
 
 def create_app(
-    settings: Settings, *, role: Role = "all", clock: Callable[[], float] = time.time, config: Path | None = None
+    settings: Settings,
+    *,
+    role: Role = "all",
+    clock: Callable[[], float] = time.time,
+    config: Path | None = None,
+    http: Http | None = None,
 ) -> Starlette:
-    """The application. Its lifespan opens the store; with `config`, SIGHUP reads that file again."""
-    service = Service(settings, role, clock)
+    """The application. Its lifespan opens the store; with `config`, SIGHUP reads that file again.
+
+    `http` fetches what requests of carriers make necessary, in place of a client of its own.
+    """
+    service = Service(settings, role, clock, http)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -32,17 +32,18 @@ class Policy:
 
 
 def decide(
-    policy: Policy, match: Match, hint: OptOutType | None, *, person: bool, late: bool = False
+    policy: Policy, match: Match, hint: OptOutType | None, *, person: bool, late: bool = False, silent: bool = False
 ) -> tuple[Row, ...]:
     """The rows in the order of `consent.STATES`.
 
     `hint` is the carrier's own reading; it has already answered the person. `person` is False for a sender that is a
     machine or a name: it has no consent to change and is never answered. `late` is a text that is not taken in its
     turn (it waited on disk, or was a dead letter): nobody is answered, and only an opt-out overrules what the person
-    has said since.
+    has said since. `silent` is for what is not a text to us: it is never answered.
     """
     intent = intended(match, hint)
-    answer = not (late or hint or not person or match.from_machine or intent in policy.carrier_answers)
+    silent = silent or late or hint is not None or not person
+    answer = not (silent or match.from_machine or intent in policy.carrier_answers)
     return tuple(_row(policy, match, intent, state, person=person, answer=answer, late=late) for state in STATES)
 
 
@@ -85,6 +86,7 @@ def _row(
         asks_again_in=_DAY if asks else 0,
         decision=orjson.dumps(decision),
         otherwise=b"" if otherwise == decision else orjson.dumps(otherwise),
+        replies=decision.reply is not None,
     )
 
 

@@ -18,13 +18,16 @@ RouterError
 ├── NoSuchLetter          no dead letter has that id
 ├── OutdatedLetter        the person has said something else since
 ├── AdapterError          a carrier or platform adapter cannot be used
-└── DeliveryError         a platform did not take what it was sent
+└── DeliveryError         a platform or carrier did not take what it was sent
+    └── SendError         a carrier said why it did not send a text (`failure`)
 
 The compiled core raises ValueErrors of its own: `TooManyFieldsError` and `NumberParseError`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from router.types import SendFailure
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class AdapterError(RouterError):
 
 
 class DeliveryError(RouterError):
-    """A platform did not take what it was sent.
+    """A platform or carrier did not take what it was sent.
 
     `retryable` tells whether the same request can succeed later; `retry_after` is the pause that the platform asked
     for, in seconds. `outcome_unknown` is set when the platform may have acted although no answer came.
@@ -157,3 +160,25 @@ class DeliveryError(RouterError):
         self.retry_after = retry_after
         self.status = status
         self.outcome_unknown = outcome_unknown
+
+
+class SendError(DeliveryError):
+    """A carrier did not send a text, and said why. What passes (`throttled`, `temporary`, `auth`) is tried again."""
+
+    def __init__(
+        self,
+        reason: str,
+        failure: SendFailure,
+        *,
+        retry_after: float | None = None,
+        status: int | None = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(
+            reason,
+            retryable=failure in ("throttled", "temporary", "auth"),
+            retry_after=retry_after,
+            status=status,
+            outcome_unknown=outcome_unknown,
+        )
+        self.failure = failure

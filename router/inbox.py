@@ -41,7 +41,9 @@ class Inbox:
         except (BodyTooLarge, TooManyFields) as error:
             await _send(self._refuse(account, error), send)
             return
-        request = RawRequest(account, scope["method"], scope["query_string"], _headers(scope), body, received_at)
+        request = RawRequest(
+            account, scope["method"], scope["query_string"], _headers(scope), body, received_at, _path(scope)
+        )
         await _send(await self._receive(request), send)
 
     async def _body(self, receive: Receive) -> bytes:
@@ -66,6 +68,11 @@ def _check_fields(scope: Scope, body: bytes) -> None:
     for data in (scope["query_string"], body):
         if data.count(b"&") >= MOST_FORM_FIELDS and not data.lstrip().startswith((b"{", b"[")):
             raise TooManyFields(f"a form has at most {MOST_FORM_FIELDS} fields.")
+
+
+def _path(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")  # a server need not give it
+    return scope["path"] if raw is None else raw.decode("latin-1")
 
 
 def _headers(scope: Scope) -> dict[str, str]:

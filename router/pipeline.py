@@ -1,42 +1,27 @@
-"""The path of a text: verify, parse, normalise, match, decide, commit; and only then an answer. No HTTP in here."""
+"""The path of a request: verify, parse, accept; and only then an answer. No HTTP in here."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Any
 
 import orjson
+import structlog
 
-from router._core import classify_address
-from router.decide import intended
-from router.errors import BadPayload, RequestError, RouterError, StoreUnavailable, UnknownAccount
+from router.acceptance import Acceptance, Accepted, Lost
+from router.errors import BadPayload, DeliveryError, RequestError, RouterError, StoreUnavailable, UnknownAccount
 from router.outage import Outage
-from router.records import read_request, read_text, write_message
-from router.routing import API_ACCOUNT, Account, Route, Routing
+from router.outbound import Outbound
+from router.ports import Parsed
+from router.records import read_request, read_text
+from router.routing import API_ACCOUNT, Account, Routing
 from router.spill import Spill
-from router.store import Commit, Commits, DeadLetters
+from router.store import DeadLetters
 from router.telemetry import Metrics
-from router.types import Answer, Decision, Inbound, Intent, RawRequest
-from router.unhandled import MOST_KEPT, request_record, text_record
+from router.texts import prepare
+from router.types import Answer, Handshake, Inbound, Outgoing, RawRequest, Receipt
+from router.unhandled import MOST_KEPT, request_record
 
-SILENCE = Decision("none", None, None, None, None, None, "none", "none", None)
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A text that is durable, with the decision taken when it first came."""
-
-    event_id: str
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A text that only has to be committed."""
-
-    event_id: str
-    commit: Commit
+_log = structlog.get_logger("router.pipeline")
 
 
 class _Spilled:
@@ -60,16 +45,18 @@ class Pipeline:
     def __init__(
         self,
         routing: Routing,
-        commits: Commits,
+        acceptance: Acceptance,
         dead: DeadLetters,
         outage: Outage,
+        outbound: Outbound,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         self.routing = routing
-        self._commits = commits
+        self._acceptance = acceptance
         self._dead = dead
         self._outage = outage
+        self._outbound = outbound
         self._metrics = metrics
         self._clock = clock
 
@@ -80,11 +67,15 @@ class Pipeline:
             self._metrics.requests.labels("", UnknownAccount.__name__).inc()
             return Answer(UnknownAccount.status)
         try:
+            if account.keys:
+                await account.keys.fetch_keys(self._outbound, request)
             account.carrier.verify(request)
-            texts = account.carrier.parse(request)
-            outcome, decisions = await self._accept_or_spill(account, request, texts)
-            answer = account.carrier.answer(decisions)
+            outcome, answer = await self._take(account, request, account.carrier.parse(request))
         except RouterError as error:
+            if isinstance(error, DeliveryError):
+                _log.error(
+                    "keys of the carrier not fetched, it must come again", account=account.name, reason=error.reason
+                )
             outcome, answer = type(error).__name__, account.carrier.answer(await self._kept(request, error))
         self._metrics.requests.labels(account.name, outcome).inc()
         return answer
@@ -97,21 +88,26 @@ class Pipeline:
         self._metrics.requests.labels(account, type(error).__name__).inc()
         return found.carrier.answer(error)
 
-    async def accept(
-        self, request: RawRequest, texts: Sequence[Inbound], lost: Callable[[], object] | None = None
-    ) -> list[Accepted]:
-        """Makes the texts of a request durable, in their order.
+    async def accept(self, request: RawRequest, parsed: Sequence[Parsed], lost: Lost | None = None) -> list[Accepted]:
+        """Makes what is in a request durable, in its order; the texts that are complete now.
 
-        A text whose addresses make no sense is kept as a dead letter and its neighbours go on. Raises `BadPayload` if
+        If an entry makes no sense, the request is kept as a dead letter and the others go on. Raises `BadPayload` if
         none makes sense, and `StoreUnavailable`, at once while earlier texts wait for the store. `lost` is called
         when the store did not take them, before any later text is told so.
         """
         self._outage.check()
-        return await self._accept(request, texts, lost=lost)
+        return await self._accept(request, parsed, lost=lost)
+
+    async def sweep(self) -> None:
+        """Accepts the long texts that wait for parts no longer. Raises `StoreUnavailable`."""
+        if self._outage.over:
+            await self._acceptance.sweep(self.routing)
 
     async def keep(self, request: RawRequest, reason: str) -> None:
         """Keeps an authentic request that cannot be used, with its raw body, as a dead letter."""
-        await self._dead.keep(request_record(request, reason, self._clock()))
+        known = self.routing.accounts.get(request.account)
+        more = (known.kept_headers, known.secrets) if known else ()
+        await self._dead.keep(request_record(request, reason, self._clock(), *more))
 
     async def replay(self, requests: Sequence[RawRequest]) -> None:
         """Spilled requests: they were verified and answered with silence when they came. Raises `StoreUnavailable`."""
@@ -135,57 +131,44 @@ class Pipeline:
             request = read_request(record["request"])
             await self._accept(request, self._parsed_again(request), late=True)
             return
-        again = self._prepare(record["account"], read_text(record["text"]), record["at"], late=True, again=True)
+        text = read_text(record["text"])
+        again = prepare(self.routing, record["account"], text, record["at"], late=True, again=True)
         if again.commit.undelivered:
             raise BadPayload(orjson.loads(again.commit.undelivered)["reason"])
-        await self._commit(record["account"], [again])
+        await self._acceptance.commit(record["account"], [again])
+
+    async def _take(self, account: Account, request: RawRequest, parsed: Sequence[Parsed]) -> tuple[str, Answer]:
+        outcome, accepted = await self._accept_or_spill(account, request, parsed)
+        for item in parsed:
+            if isinstance(item, Receipt):
+                self._metrics.receipts.labels(account.name, item.failure or "delivered").inc()
+            if isinstance(item, Handshake):
+                if item.visit:
+                    self._outbound.visit(account.name, item.visit)
+                return "handshake", item.answer
+        return outcome, account.carrier.answer(_replies(account, accepted))
 
     async def _accept_or_spill(
-        self, account: Account, request: RawRequest, texts: Sequence[Inbound]
-    ) -> tuple[str, list[Decision]]:
-        if not texts:
-            return "ignored", []
+        self, account: Account, request: RawRequest, parsed: Sequence[Parsed]
+    ) -> tuple[str, list[Accepted]]:
+        if not any(map(_needs_store, parsed)):
+            return "receipt" if parsed else "ignored", []
         if account.carrier.retries:
-            accepted = await self.accept(request, texts)
-            return "accepted", [found.decision for found in accepted]
+            return "accepted", await self.accept(request, parsed)
         spilled = _Spilled(self._outage.spill, request)
         try:
-            accepted = await self.accept(request, texts, lost=spilled)
+            return "accepted", await self.accept(request, parsed, lost=spilled)
         except StoreUnavailable:
             await spilled()
             # Nothing is decided yet, so nobody is answered.
-            return "spilled", [SILENCE] * len(texts)
-        return "accepted", [found.decision for found in accepted]
+            return "spilled", []
 
     async def _accept(
-        self,
-        request: RawRequest,
-        texts: Sequence[Inbound],
-        *,
-        late: bool = False,
-        lost: Callable[[], object] | None = None,
+        self, request: RawRequest, parsed: Sequence[Parsed], *, late: bool = False, lost: Lost | None = None
     ) -> list[Accepted]:
-        prepared, problems = [], []
-        for text in texts:
-            try:
-                prepared.append(self._prepare(request.account, text, request.received_at, late=late, lost=lost))
-            except BadPayload as error:
-                problems.append(str(error))
-        if problems and not prepared:
-            raise BadPayload("; ".join(problems))
-        accepted = await self._commit(request.account, prepared)
+        accepted, problems = await self._acceptance.take(self.routing, request, parsed, late=late, lost=lost)
         if problems:
             await self.keep(request, "; ".join(problems))
-        return accepted
-
-    async def _commit(self, account: str, prepared: Sequence[_Prepared]) -> list[Accepted]:
-        with self._metrics.commit_seconds.time():
-            committed = await asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
-        accepted = []
-        for one, result in zip(prepared, committed, strict=True):
-            decision = Decision(**orjson.loads(result.decision))
-            self._count(account, decision, first=result.first)
-            accepted.append(Accepted(one.event_id, decision))
         return accepted
 
     async def _kept(self, request: RawRequest, error: RouterError) -> RouterError:
@@ -202,8 +185,8 @@ class Pipeline:
                 return away
         return error
 
-    def _parsed_again(self, request: RawRequest) -> Sequence[Inbound]:
-        """The texts of a request that was verified when it came."""
+    def _parsed_again(self, request: RawRequest) -> Sequence[Parsed]:
+        """What is in a request that was verified when it came."""
         if request.account == API_ACCOUNT:
             raise BadPayload("it came to /v1/messages. Its caller was told what is wrong, and must send it again.")
         account = self.routing.accounts.get(request.account)
@@ -211,71 +194,17 @@ class Pipeline:
             raise BadPayload(f"the account {request.account!r} is not configured. Configure it, then retry.")
         return account.carrier.parse(request)
 
-    def _prepare(
-        self,
-        account: str,
-        text: Inbound,
-        at: float,
-        *,
-        late: bool = False,
-        again: bool = False,
-        lost: Callable[[], object] | None = None,
-    ) -> _Prepared:
-        """`again` is for a text that was accepted under its own id, although nobody was told of it."""
-        kind, sender = classify_address(text.sender)
-        recipient_kind, recipient = classify_address(text.recipient)
-        if "malformed" in (kind, recipient_kind):
-            which = "sender (from)" if kind == "malformed" else "recipient (to)"
-            raise BadPayload(f"the {which} is neither a phone number, nor a short code, nor a name.")
-        owner, route = self.routing.find(account, text.channel, recipient)
-        match = self.routing.match(route, text)
-        destinations = _destinations(route, intended(match, text.opt_out_type), kind)
-        event_id, digest = _identity(account, sender, text.message_id, again=again)
-        normalised = replace(text, sender=sender, recipient=recipient)
-        message = write_message(event_id, at, owner, route.programs, normalised)
-        person = kind in ("phone", "user_id")
-        commit = Commit(
-            sender=sender,
-            digest=digest,
-            consent=route.key,
-            overruled_by=route.overruled_by,
-            dedupe_seconds=self._dedupe_seconds(account),
-            replies_per_hour=self.routing.replies_per_hour,
-            destinations=destinations,
-            need_alias=tuple(name for name in route.need_alias if name in destinations),
-            message=message,
-            undelivered=text_record(route, destinations, account, at, message),
-            rows=self.routing.rows(route, match, text.opt_out_type, person=person, late=late),
-            late_at=at if late else None,
-            lost=lost,
-        )
-        return _Prepared(event_id, commit)
 
-    def _dedupe_seconds(self, account: str) -> int:
-        return (
-            self.routing.api_dedupe_seconds if account == API_ACCOUNT else self.routing.accounts[account].dedupe_seconds
-        )
-
-    def _count(self, account: str, decision: Decision, *, first: bool) -> None:
-        if not first:
-            self._metrics.repeats.labels(account).inc()
-            return
-        self._metrics.texts.labels(decision.program or "", decision.intent).inc()
-        if decision.program is None:
-            self._metrics.unrouted.labels(account).inc()
+def _needs_store(item: Parsed) -> bool:
+    return isinstance(item, Inbound | BadPayload) or (isinstance(item, Receipt) and item.failure == "opted_out")
 
 
-def _identity(account: str, sender: str, message_id: str, *, again: bool) -> tuple[str, bytes]:
-    """The event's id, the same for every delivery of the text, and the shorter digest that the store keeps of it."""
-    name = "\0".join((account, sender, message_id, "again" if again else "")).encode("utf-8", "surrogatepass")
-    digest = blake2b(name, digest_size=16)
-    return f"evt_{digest.hexdigest()}", digest.digest()[:12]
-
-
-def _destinations(route: Route, intent: Intent, kind: str) -> tuple[str, ...]:
-    if route.policy.program is None and intent != "opt_out":
-        return ()
-    if kind != "phone":
-        # An alias is a phone number; who has none cannot be addressed where aliases are needed.
-        return tuple(name for name in route.destinations if name not in route.need_alias)
-    return route.destinations
+def _replies(account: Account, accepted: Sequence[Accepted]) -> list[Outgoing]:
+    """What the carrier is to give people in its answer; nothing if it cannot."""
+    if not account.carrier.replies_inline:
+        return []
+    return [
+        Outgoing.reply(found.event_id, found.text, found.text.recipient, found.decision.reply)
+        for found in accepted
+        if found.decision.reply is not None and found.text.recipient is not None
+    ]

@@ -5,15 +5,37 @@ are the keys that it understands in the configuration file; they are validated w
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from router.errors import DeliveryError, RouterError
+from router.errors import BadPayload, DeliveryError, RouterError
 from router.secrets import Secret
-from router.types import Answer, Decision, Event, HttpResponse, Inbound, RawRequest
+from router.types import (
+    Answer,
+    Event,
+    Handshake,
+    HttpResponse,
+    Inbound,
+    Intent,
+    NumberType,
+    Outgoing,
+    RawRequest,
+    Receipt,
+)
 
-__all__ = ["MOST_FORM_FIELDS", "Carrier", "Http", "Options", "OptionsType", "Platform", "Secret"]
+__all__ = [
+    "MOST_FORM_FIELDS",
+    "Carrier",
+    "FetchesKeys",
+    "Http",
+    "Options",
+    "OptionsType",
+    "Parsed",
+    "Platform",
+    "ReadsHeaders",
+    "Secret",
+]
 
 #: The most fields that a form or query may have. The longest that carriers send have some sixty.
 MOST_FORM_FIELDS = 1000
@@ -36,28 +58,74 @@ class Http(Protocol):
         ...
 
 
+#: What is in a request of a carrier. A `BadPayload` stands for an entry that makes no sense among others that do.
+Parsed = Inbound | Receipt | Handshake | BadPayload
+
+
 class Carrier(Protocol):
-    """Where texts come from. Three plain functions of bytes: no I/O, no clock, no await."""
+    """Where texts come from and replies go to. All but `send` are plain functions: no I/O, no clock, no await."""
 
     Options: ClassVar[OptionsType]
     #: Whether a 503 makes the carrier offer the text again. If not, keyroute keeps it on disk until the store is back.
     retries: bool
+    #: Whether `answer` hands replies to the person, so that they need not be sent.
+    replies_inline: bool
+    #: Whether `send` has what it needs: credentials above all.
+    sends: bool
 
-    def __init__(self, account: str, options: Any, public_url: str) -> None:
-        """`public_url` is the address that the carrier was given, without a query."""
+    def __init__(self, account: str, options: Any, public_url: str | None) -> None:
+        """`public_url` is the address that the carrier was given, without a query; None if the proxy's headers tell."""
         ...
 
     def verify(self, request: RawRequest) -> None:
         """Raises `BadSignature`, and nothing else, whatever the bytes."""
         ...
 
-    def parse(self, request: RawRequest) -> Sequence[Inbound]:
-        """The texts in a verified request; empty if there is nothing to route (a receipt). Raises `RequestError`."""
+    def parse(self, request: RawRequest) -> Sequence[Parsed]:
+        """What is in a verified request; empty if there is nothing to do about it. Raises `RequestError`."""
         ...
 
-    def answer(self, result: Sequence[Decision] | RouterError) -> Answer:
-        """What this carrier wants to see, good or bad. The same decisions always give the same bytes."""
+    def answer(self, result: Sequence[Outgoing] | RouterError) -> Answer:
+        """What this carrier wants to see, good (the replies to give) or bad. The same result gives the same bytes."""
         ...
+
+    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+        """What the carrier or the network answers on such a number unless it is told otherwise.
+
+        `country` is the number's region (`US`), None for a short code. For WhatsApp `number_type` is `long_code`.
+        """
+        ...
+
+    def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
+        """How many texts such a number may send unless the carrier has agreed to more."""
+        ...
+
+    async def send(self, http: Http, message: Outgoing) -> str:
+        """Sends a text; the carrier's id of it, empty if it has none.
+
+        Raises `DeliveryError`; a `SendError` where the carrier said why.
+        """
+        ...
+
+
+@runtime_checkable
+class FetchesKeys(Protocol):
+    """A carrier whose requests name the key that they are signed with."""
+
+    async def fetch_keys(self, http: Http, request: RawRequest) -> None:
+        """Fetches what `verify` needs for the request, unless it is here already.
+
+        Raises `BadSignature` for a key that is not the carrier's, before anything is fetched, and `DeliveryError`.
+        """
+        ...
+
+
+@runtime_checkable
+class ReadsHeaders(Protocol):
+    """A carrier that says something in headers, beside the type of the body."""
+
+    #: Those that `parse` reads, in lower case: they are kept with a request that is put aside.
+    headers_read: frozenset[str]
 
 
 class Platform(Protocol):

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from router.types import Decision, Event, Inbound, Media, RawRequest
+from router.types import Binary, Decision, Event, Inbound, Media, Part, RawRequest
 
 _VERSION = 1
 
@@ -34,7 +34,33 @@ def read_event(message: bytes | str, decision: bytes | str, *, new_alias: bool =
 def read_text(written: dict[str, Any]) -> Inbound:
     """The text in what `write_message` wrote."""
     text = written["message"]
-    return Inbound(**text | {"media": tuple(Media(**media) for media in text["media"])})
+    parts: dict[str, Any] = {"media": tuple(Media(**media) for media in text["media"])}
+    for name, kind in (("part", Part), ("binary", Binary)):
+        if text.get(name):
+            parts[name] = kind(**text[name])
+    return Inbound(**text | parts)
+
+
+def write_part(account: str, at: float, text: Inbound, *, late: bool) -> bytes:
+    """A part of a long text, as it waits for the others. `late`: it did not come in its turn."""
+    return orjson.dumps({"v": _VERSION, "at": at, "account": account, "late": late, "message": text})
+
+
+def read_part(record: bytes) -> tuple[str, float, Inbound, bool]:
+    """What `write_part` was given: account, time, text, and whether it was late."""
+    written = orjson.loads(record)
+    return written["account"], written["at"], read_text(written), written["late"]
+
+
+def write_answer(event_id: str, decision: Decision) -> bytes:
+    """What is known of the text that a part has completed."""
+    return orjson.dumps({"v": _VERSION, "id": event_id, "decision": decision})
+
+
+def read_answer(record: bytes) -> tuple[str, Decision]:
+    """What `write_answer` was given."""
+    written = orjson.loads(record)
+    return written["id"], Decision(**written["decision"])
 
 
 def request_fields(request: RawRequest) -> dict[str, Any]:
@@ -47,6 +73,7 @@ def request_fields(request: RawRequest) -> dict[str, Any]:
         "headers": dict(request.headers),
         "body": b64encode(request.body).decode(),
         "received_at": request.received_at,
+        "path": request.path,
     }
 
 
@@ -59,4 +86,5 @@ def read_request(written: dict[str, Any]) -> RawRequest:
         headers=written["headers"],
         body=b64decode(written["body"]),
         received_at=written["received_at"],
+        path=written.get("path", ""),
     )

@@ -15,7 +15,7 @@ from router.language import LANGUAGES, TRAPS, courtesy, keywords, real_words
 from router.language.automata import phrase_book
 from router.language.phrases import COMMON, files_of
 from router.language.phrases import Rule as PhraseRule
-from router.types import Intent
+from router.types import Intent, OptOutType
 
 #: How a text was understood, from the plainest way to the most lenient.
 #: `keyword`, `courtesy`: all of the text, without or with courtesy words; `first_word`, `inside`: a keyword of the
@@ -42,7 +42,7 @@ Doubtful = Literal["opt_out", "ask", "leave"]
 #: The program of `RuleBook.default`.
 DEFAULT_PROGRAM = "default"
 
-_PLAIN_LAYERS = ("keyword", "courtesy", "first_word", "inside", "phrase", "not_a_person")
+_PLAIN_LAYERS = (None, "keyword", "courtesy", "first_word", "inside", "phrase", "not_a_person")
 _PHRASE_LAYERS = ("phrase", "not_a_person")
 _PRIORITY: tuple[Intent, ...] = ("opt_out", "help", "confirm", "opt_in", "custom")
 _RESERVED_CONFIDENCE = ("high", "medium")
@@ -50,14 +50,15 @@ _RESERVED_CONFIDENCE = ("high", "medium")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One meaning of one word. `keyword` is written as its list or the configuration writes it.
+    """One meaning of one word. `keyword` is written as its list or the configuration writes it; None for what is said
+    in another way than by words.
 
     `language` is the program's language that the word belongs to, None for a keyword of the program's own.
     `replies`: language → text.
     """
 
     intent: Intent
-    keyword: str
+    keyword: str | None
     language: str | None
     name: str
     replies: Mapping[str, str] = field(default_factory=dict)
@@ -149,6 +150,12 @@ class Doubt:
 
 
 NO_MATCH = Match(None)
+
+#: What the carrier's word about a person's consent means, where it is no text.
+PREFERENCES: Mapping[OptOutType | None, Match] = {
+    "STOP": Match(Rule("opt_out", None, None, "preference:STOP"), intent="opt_out"),
+    "START": Match(Rule("opt_in", None, None, "preference:START"), intent="opt_in"),
+}
 
 
 class RuleBook:

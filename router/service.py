@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from router.acceptance import Acceptance
 from router.config import Settings
 from router.disposal import Whole
 from router.embedded import EmbeddedServer
 from router.errors import ConfigurationError, Problem, StoreUnavailable
 from router.outage import Outage
+from router.outbound import Outbound
 from router.pipeline import Pipeline
+from router.ports import Http
 from router.routing import Routing
 from router.spill import Spill
-from router.store import Commits, DeadLetters, Outbox, Store
+from router.store import Commits, DeadLetters, Outbox, Parts, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
@@ -35,6 +38,8 @@ EMBEDDED = "embedded"
 _LOOK_AFTER_STORE = 0.25
 #: How long the start waits for the texts that an earlier process left behind, in seconds.
 _LONGEST_START = 0.5
+#: How often it is looked for long texts whose parts have waited long enough, in seconds.
+_SWEEP = 0.5
 #: How long the server takes to listen after the start, in seconds.
 _LISTENING = 0.05
 
@@ -58,7 +63,8 @@ def open_store(settings: Settings) -> tuple[Store, EmbeddedServer | None]:
 class Service:
     """The store, the pipeline and, by role, the worker."""
 
-    def __init__(self, settings: Settings, role: Role, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, role: Role, clock: Callable[[], float], http: Http | None = None) -> None:
+        """`http` is what carriers' keys are fetched with, if not a client of its own."""
         self.settings = settings
         self.role = role
         self.metrics = Metrics()
@@ -77,7 +83,19 @@ class Service:
             on_failure=self.outage.begin,
         )
         self.dead = DeadLetters(self._store, settings.store.unhandled_kept)
-        self.pipeline = Pipeline(Routing(settings), commits, self.dead, self.outage, self.metrics, clock)
+        acceptance = Acceptance(
+            commits,
+            Parts(self._store),
+            People(self._store),
+            self.dead,
+            self.metrics,
+            clock,
+            on_failure=self.outage.begin,
+        )
+        self._outbound = Outbound(http)
+        self.pipeline = Pipeline(
+            Routing(settings), acceptance, self.dead, self.outage, self._outbound, self.metrics, clock
+        )
 
     async def start(self) -> None:
         """Opens everything. Raises `StoreMismatch`, and `StoreUnavailable` for an embedded store that cannot start.
@@ -90,6 +108,8 @@ class Service:
                 opened.push_async_callback(self.outage.close)
                 self.outage.begin()
                 await self.outage.over_within(_LONGEST_START)
+                opened.push_async_callback(self._outbound.close)
+                opened.push_async_callback(cancelled, [asyncio.create_task(self._sweep())])
             opened.push_async_callback(self._end_delivery)
             self._open = opened.pop_all()
 
@@ -130,10 +150,22 @@ class Service:
     async def _reach(self) -> None:
         """Returns when the store can be used: it answers, is the right one, and cuts nothing of our destinations."""
         await self._store.open()
-        await Outbox(self._store, list(self.settings.destinations)).register()
+        await Outbox(self._store, self.pipeline.routing.lanes).register()
 
     async def _replay(self, requests: Sequence[RawRequest]) -> None:
         await self.pipeline.replay(requests)
+
+    async def _sweep(self) -> None:
+        """Sees to it that no long text waits for its parts for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP)
+            try:
+                await self.pipeline.sweep()
+            except StoreUnavailable as error:
+                _log.warning("long texts wait for the store", error=str(error))
+            except Exception:  # noqa: BLE001 (whatever is wrong with one text, the others must not wait for ever)
+                _log.exception("long texts could not be joined, and will be tried again")
+                self.metrics.failures.labels("parts").inc()
 
     def begin_delivery(self) -> None:
         """Starts the worker, where that is this process's role; returns before it works."""
@@ -155,8 +187,8 @@ class Service:
             problems = [Problem(0, name, "cannot be changed while keyroute runs.", remedy) for name in fixed]
             raise ConfigurationError(str(settings.path), problems)
         routing = await asyncio.to_thread(Routing, settings)
-        await Outbox(self._store, list(settings.destinations)).register()
-        worker = await self._new_worker(settings) if self.role != "ingress" else None
+        await Outbox(self._store, routing.lanes).register()
+        worker = await self._new_worker(settings, routing) if self.role != "ingress" else None
         replaced: list[Whole] = [self.settings, self.pipeline.routing]
         self.settings, self.pipeline.routing = settings, routing
         await self._end_delivery()
@@ -168,13 +200,13 @@ class Service:
     async def _start_worker(self) -> None:
         # The server listens a moment from now; what delivery imports would hold that up.
         await asyncio.sleep(_LISTENING)
-        self._worker = await self._new_worker(self.settings)
+        self._worker = await self._new_worker(self.settings, self.pipeline.routing)
         await self._worker.start()
 
-    async def _new_worker(self, settings: Settings) -> "Worker":
+    async def _new_worker(self, settings: Settings, routing: Routing) -> "Worker":
         # Imported so late because the HTTP client alone takes 200 ms to import, and texts can be taken before.
         module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
-        worker: Worker = module.Worker(settings, self._store, self._owner, self.metrics, self._clock)
+        worker: Worker = module.Worker(settings, routing, self._store, self._owner, self.metrics, self._clock)
         return worker
 
     async def _end_delivery(self) -> None:

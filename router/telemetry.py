@@ -44,7 +44,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "keyroute_requests",
-            "Webhook and API requests by account and outcome (accepted, ignored, spilled, or the error's name).",
+            "Webhook and API requests by account and outcome (accepted, ignored, receipt, handshake, spilled, or the "
+            "error's name).",
             ("account", "outcome"),
             registry=self.registry,
         )
@@ -60,6 +61,18 @@ class Metrics:
         self.unrouted = Counter(
             "keyroute_unrouted", "Texts to a number that no program has.", ("account",), registry=self.registry
         )
+        self.joined = Counter(
+            "keyroute_joined_texts",
+            "Long texts that came in parts, by account and outcome (complete, incomplete).",
+            ("account", "outcome"),
+            registry=self.registry,
+        )
+        self.receipts = Counter(
+            "keyroute_receipts",
+            "What carriers report of texts that were sent, by account and outcome (delivered, or why not).",
+            ("account", "outcome"),
+            registry=self.registry,
+        )
         self.commit_seconds = Histogram(
             "keyroute_commit_seconds", "From decided to durable.", registry=self.registry, buckets=_LATENCIES
         )
@@ -71,7 +84,8 @@ class Metrics:
         )
         self.deliveries = Counter(
             "keyroute_deliveries",
-            "Attempts by destination and outcome (delivered, ignored, retried, dead).",
+            "Attempts by destination and outcome (delivered, ignored, retried, dead; of replies also late, opted_out, "
+            "and blocked by the carrier).",
             ("destination", "outcome"),
             registry=self.registry,
         )

@@ -1,40 +1,65 @@
 """Records of requests and texts that nobody could be told of; `keyroute dead` shows them and takes them again."""
 
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import orjson
 
 from router.records import request_fields
-from router.routing import Route
-from router.types import RawRequest
+from router.routing import KEPT_HEADERS, Route
+from router.types import Inbound, Intent, RawRequest
 
 #: How much of a body or query is kept.
 MOST_KEPT = 64 * 1024
-#: The only header that reading a request again needs; the others may hold credentials.
-_KEPT_HEADER = "content-type"
 
 
-def request_record(request: RawRequest, reason: str, at: float) -> bytes:
-    """An authentic request that makes no sense."""
+def request_record(
+    request: RawRequest,
+    reason: str,
+    at: float,
+    headers: Container[str] = KEPT_HEADERS,
+    secrets: Iterable[str] = (),
+) -> bytes:
+    """An authentic request that makes no sense, with these headers and without the secrets that its URL shows."""
+    query = request.query
+    for secret in secrets:
+        for written in (secret.encode(), quote(secret, safe="").encode(), quote_plus(secret).encode()):
+            query = query.replace(written, b"...")
     kept = replace(
         request,
-        query=request.query[:MOST_KEPT],
+        query=query[:MOST_KEPT],
         body=request.body[:MOST_KEPT],
-        headers={name: value for name, value in request.headers.items() if name == _KEPT_HEADER},
+        headers={name: value for name, value in request.headers.items() if name in headers},
     )
-    cut = (kept.query, kept.body) != (request.query, request.body)
+    cut = len(query) > MOST_KEPT or len(request.body) > MOST_KEPT
     return _record("request", reason, at, request.account, {"request": request_fields(kept), "cut": cut})
 
 
-def text_record(route: Route, destinations: tuple[str, ...], account: str, at: float, message: bytes) -> bytes:
-    """A text that no destination hears of although one was meant to; empty for all others."""
+def unheard(route: Route, destinations: tuple[str, ...], text: Inbound, intent: Intent) -> str:
+    """Why no destination hears of a text although one was meant to; empty for all others.
+
+    An opt-out that the carrier reports without naming our number is complete: it counts for all of the account.
+    """
+    if route.policy.program is None and text.recipient is None:
+        if intent == "opt_out":
+            return ""
+        if text.recipient_ref is None:
+            return "unrouted: the carrier does not say for which number it is"
+        return (
+            f"unrouted: the carrier calls the number {text.recipient_ref!r}. Write that as the reference of one of "
+            "[[numbers]], then retry"
+        )
     if route.policy.program is None:
-        reason = "unrouted: no program has the number. Add it to [[numbers]], then retry"
-    elif route.destinations and not destinations:
-        reason = "the sender has no phone number, and every destination addresses people by theirs"
-    else:
-        return b""
+        return "unrouted: no program has the number. Add it to [[numbers]], then retry"
+    if route.destinations and not destinations:
+        return "the sender has no phone number, and every destination addresses people by theirs"
+    return ""
+
+
+def text_record(reason: str, account: str, at: float, message: bytes) -> bytes:
+    """A text that no destination is told of; `message` as `router.records` writes it."""
     return _record("text", reason, at, account, {"text": orjson.Fragment(message)})
 
 

@@ -13,6 +13,7 @@ from router.embedded import EmbeddedServer
 from router.errors import StoreUnavailable
 from router.store import Store
 from tests.commits import until
+from tests.receiving import Start, starter, write_carriers
 from tests.running import free_port
 
 
@@ -81,3 +82,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in reports:
         for seed in (value for name, value in report.user_properties if name == "seed"):
             terminalreporter.write_line(f"seed {seed}  {report.nodeid}")
+
+
+@pytest.fixture(scope="module")
+def carriers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for configurations that name the carriers of `tests.standins.post`."""
+    folder = tmp_path_factory.mktemp("carriers")
+    write_carriers(folder)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.syspath_prepend(str(folder))
+        yield folder
+
+
+@pytest.fixture
+def start(carriers: Path, embedded_url: str, prefix: str) -> Start:
+    """Starts an application; each of a test on the same store."""
+    return starter(carriers, embedded_url, prefix)

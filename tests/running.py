@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
@@ -93,6 +94,7 @@ number = "{ALERTS}"
 account = "twilio"
 type = "long_code"
 program = "alerts"
+carrier_answers = []
 [programs.deals]
 name = "Deals"
 languages = ["en", "fr"]
@@ -128,13 +130,14 @@ replies = {{ en = "All is well." }}
 
 
 class Keyroute:
-    """A server process. In its `async with` block it runs and is ready."""
+    """A server process. In its `async with` block it runs and is ready. `environment` is ours if not given."""
 
-    def __init__(self, config: Path, *arguments: str) -> None:
+    def __init__(self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
         self.config = config
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self._arguments = arguments
+        self._environment = environment
         self._log = config.with_name(f"server-{self.port}.log")
         self.process: subprocess.Popen[bytes]
 
@@ -150,7 +153,7 @@ class Keyroute:
         """Starts the process, without waiting for it."""
         command = [str(KEYROUTE), "serve", "--config", str(self.config), "--port", str(self.port), *self._arguments]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
 
     async def listening(self) -> None:
         """Returns when the process answers at all."""

@@ -209,6 +209,18 @@ async def test_a_text_to_a_number_without_program_is_kept_and_its_opt_out_holds_
         ]
 
 
+async def test_who_has_opted_out_at_the_carrier_is_shown(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        report = {"MessageStatus": "failed", "ErrorCode": "21610", "From": ALERTS, "To": SENDER}
+        assert await w.twilio.text("SM1", "", **report) == (200, SILENCE)
+        code, out, err = await w.run("lookup", SENDER)
+
+        assert code == 0, err
+        assert json.loads(out)["blocked"]["twilio"]["number"] == ALERTS
+        assert await w.consent() == {}
+        assert await w.metric('keyroute_receipts_total{account="twilio",outcome="opted_out"}') == 1
+
+
 async def test_an_opt_out_by_api_to_a_number_without_program_holds_too(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         await w.message(id="1", **{"from": SENDER, "to": ALERTS, "text": "START"})

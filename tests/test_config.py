@@ -32,6 +32,7 @@ from router.config.settings import (
 from router.errors import ConfigurationError
 from router.rules import CustomKeyword, KeywordSet, RuleBook
 from tests.adapter_package import write_package
+from tests.tables import documented_keys, keys_of, plain
 
 ROOT = Path(__file__).parent.parent
 SECRET = "a-secret-that-nobody-may-see"
@@ -187,7 +188,11 @@ def test_every_default_is_filled_in(read: Read, folder: Path) -> None:
     assert settings.api.tokens == ()
     assert account.public_url == "http://127.0.0.1:8080/in/post"
     assert account.dedupe_hours == settings.store.dedupe_hours == 24
-    assert settings.numbers[0].carrier_answers == ()
+    assert not account.trust_proxy_headers
+    assert settings.numbers[0].carrier_answers is None
+    assert settings.numbers[0].texts_per_second is None
+    assert settings.numbers[0].reference is None
+    assert settings.limits.join_seconds == 60
     assert settings.programs["deals"].id == "deals"
     assert settings.programs["deals"].confirm_within_days == 30
     assert settings.destinations["crm"].give_up_after_hours == 72
@@ -202,6 +207,19 @@ def test_an_account_follows_server_and_store_unless_it_says_otherwise(read: Read
     assert (followed.public_url, followed.dedupe_hours) == ("https://sms.example.com/in/post", 48)
     # What the carrier signs is this text, so nothing in it is tidied.
     assert (stated.public_url, stated.dedupe_hours) == ("https://other.example.com/hook/", 168)
+
+
+def test_where_the_proxy_tells_the_address_the_account_has_none(read: Read) -> None:
+    account = read(document(account="trust_proxy_headers = true")).accounts["post"]
+
+    assert account.public_url is None
+
+
+def test_a_number_of_two_channels_has_one_reference(read: Read) -> None:
+    whatsapp = PARTS["number"] + edited(PARTS["program"], 'channel = "whatsapp"') + PARTS["replies"]
+    more = whatsapp.replace("deals", "chat").replace("[programs", 'reference = "a"\n[programs', 1).lstrip()
+
+    assert [number.reference for number in read(document(number='reference = "a"', more=more)).numbers] == ["a", "a"]
 
 
 def test_paths_count_from_the_folder_of_the_file(read: Read, folder: Path) -> None:
@@ -336,6 +354,7 @@ CASES = [
     case("port out of range", "server.port", "65535 or less", server="[server]\nport = 65536"),
     case("no shards", "store.shards", "1 or more", store="[store]\nshards = 0"),
     case("endless timeout", "store.timeout_seconds", "timeout_seconds = 2.0", store="[store]\ntimeout_seconds = inf"),
+    case("no time for parts", "limits.join_seconds", "more than 0", server="[limits]\njoin_seconds = 0"),
     case("no timeout", "store.timeout_seconds", "more than 0", store="[store]\ntimeout_seconds = 0"),
     case("durability unheard of", "store.durability", '"fsync" or "memory"', store='[store]\ndurability = "disk"'),
     case("prefix with a hash tag", "store.prefix", "pattern", store='[store]\nprefix = "{a}"'),
@@ -351,6 +370,12 @@ CASES = [
     # Addresses
     case("no web address", "server.public_url", "https://", server='[server]\npublic_url = "sms.example.com"'),
     case("query in a URL", "server.public_url", "without", server='[server]\npublic_url = "https://a.b/?c"'),
+    case(
+        "two sources of the signed URL",
+        "accounts.post.public_url",
+        "Remove one of the two",
+        account='trust_proxy_headers = true\npublic_url = "https://a.b/"',
+    ),
     case("user in a URL", "accounts.post.public_url", "without", account='public_url = "https://u@a.b/"'),
     case("bad port in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://a:99999"'),
     case("bad bracket in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://[a"'),
@@ -375,7 +400,7 @@ CASES = [
     case("no secrets", "accounts.post.rings", 'rings = ["env:NAME"]', account="rings = []"),
     case("secret of an adapter", "accounts.post.rings[0]", '"file:PATH"', account=f'rings = ["{SECRET}"]'),
     # Accounts and destinations
-    case("account without carrier", "accounts.x.carrier", 'carrier = "twilio"', more="[accounts.x]"),
+    case("account without carrier", "accounts.x.carrier", 'carrier = "NAME"', more="[accounts.x]"),
     case("carrier not installed", "accounts.post.carrier", "Installed are: ", account='carrier = "pidgin"'),
     case("carrier that fails at import", "accounts.post.carrier", "reinstall birds", account='carrier = "lost"'),
     case("platform not installed", "destinations.x.platform", "Installed", more='[destinations.x]\nplatform = "y"'),
@@ -402,6 +427,15 @@ CASES = [
     ),
     case(
         "answer that no carrier gives", "numbers[0].carrier_answers[0]", "opt_out", number='carrier_answers = ["stop"]'
+    ),
+    case("no texts at all", "numbers[0].texts_per_second", "more than 0", number="texts_per_second = 0"),
+    case("blank reference", "numbers[0].reference", "at least 1", number='reference = ""'),
+    case(
+        "reference of two numbers",
+        "numbers[1].reference",
+        "Correct one of the two",
+        number='reference = "a"',
+        more=PARTS["number"].replace("0199", "0198").lstrip() + 'reference = "a" # HERE',
     ),
     # Programs
     case("program without a name", "programs.x.name", "Add name = ", more="[programs.x]"),
@@ -711,38 +745,14 @@ def test_a_keyword_that_is_accepted_is_one_that_can_be_matched(read: Read, word:
 
 
 SECTIONS: dict[str, type[Table]] = {"server": Server, "store": Store, "api": Api, "limits": Limits, "worker": Worker}
-SHOWN_ELSEWHERE = {"programs.ID.replies", "programs.ID.keywords", "programs.ID.destinations"}
-
-
-def keys_of(model: type[BaseModel], place: str) -> dict[str, object]:
-    """Each key that a table of the model can have → its default, or None if it has none or follows another key."""
-    names = model.key_names() if issubclass(model, Table) else list(model.model_fields)
-    defaults = {f"{place}.{name}": model.model_fields[name].get_default(call_default_factory=True) for name in names}
-    return {key: plain(default) for key, default in defaults.items() if key not in SHOWN_ELSEWHERE}
-
-
-def plain(default: object) -> object:
-    """A default as JSON would have it."""
-    if isinstance(default, tuple):
-        return list(default)
-    if isinstance(default, Path):
-        return str(default)
-    return default if isinstance(default, bool | int | float | str) else None
-
-
-def documented_keys() -> dict[str, str]:
-    """Each key in the README's tables of settings → its default there."""
-    section = (ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0]
-    return dict(re.findall(r"(?m)^\| `([^`]+)` \| [^|]+ \| ([^|]+) \| \S[^|]*\|$", section))
+SHOWN_ELSEWHERE = {"programs.ID.replies", "programs.ID.keywords"}
 
 
 def test_the_readme_lists_every_key_and_its_default() -> None:
-    carrier = registry.carrier("twilio")
     platforms = [registry.platform(name) for name in ("webhook", "braze")]
     tables: list[tuple[type[BaseModel], str]] = [
         *((model, name) for name, model in SECTIONS.items()),
         (Account, "accounts.NAME"),
-        (carrier.Options, "accounts.NAME"),
         (Number, "numbers"),
         (Program, "programs.ID"),
         (Replies, "programs.ID.replies.LANG"),
@@ -751,8 +761,9 @@ def test_the_readme_lists_every_key_and_its_default() -> None:
         *((platform.Options, "destinations.NAME") for platform in platforms),
         *((platform.ProgramOptions, "programs.ID.destinations.NAME") for platform in platforms),
     ]
-    expected = {key: default for model, place in tables for key, default in keys_of(model, place).items()}
-    documented = documented_keys()
+    keys = {key: plain(default) for model, place in tables for key, default in keys_of(model, place).items()}
+    expected = {key: default for key, default in keys.items() if key not in SHOWN_ELSEWHERE}
+    documented = documented_keys((ROOT / "README.md").read_text().partition("\n## Settings\n")[2].partition("\n## ")[0])
     stated = {key for key, default in expected.items() if default is not None}
 
     assert documented.keys() == expected.keys()

@@ -2,8 +2,12 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
+
+from router.types import Channel
 
 ROOT = Path(__file__).parent.parent
 
@@ -12,13 +16,18 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 
 #: The rooms of `router/` from the ground up: each imports only from rows above its own.
 ROOMS = [
-    "_core _version disposal errors network numbering secrets tasks telemetry types",
+    "_core _version disposal network numbering secrets tasks telemetry types",
+    "errors",
     "consent embedded language ports records",
     "rules",
     "decide registry spill store",
     "config outage",
-    "delivery routing",
-    "unhandled",
+    "routing",
+    "delivery",
+    "outbound unhandled",
+    "texts",
+    "parts",
+    "acceptance",
     "pipeline",
     "api inbox service",
     "reload",
@@ -52,6 +61,19 @@ def test_the_router_names_no_adapter() -> None:
     found = [(path, name) for path in modules("router") for name in imports(path) if name.split(".")[0] == "adapters"]
 
     assert found == []
+
+
+def test_the_router_does_not_even_speak_of_a_carrier() -> None:
+    files = {path.stem for path in (ROOT / "adapters" / "carriers").glob("[a-z]*.py")}
+    names = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["router.carriers"]
+    # By their first words: `sinch_sms` is of Sinch. WhatsApp is a channel too, and a standard is a standard.
+    brands = {name.partition("_")[0] for name in files | set(names)}
+    brands -= {*get_args(Channel), "standard"}
+    named = re.compile(rf"(?i)(?<![a-z])({'|'.join(sorted(brands))})(?![a-z])")
+    sources = [path for ending in ("py", "pyi", "pyx", "pxi", "lua") for path in (ROOT / "router").rglob(f"*.{ending}")]
+
+    assert "twilio" in brands
+    assert [(path.name, found) for path in sources for found in named.findall(path.read_text())] == []
 
 
 def test_adapters_know_only_the_leaves_of_the_router() -> None:

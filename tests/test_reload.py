@@ -16,6 +16,8 @@ from router.reload import Reloader
 from router.service import Service
 from tests.running import write_configuration
 
+pytestmark = pytest.mark.alone
+
 KEYWORDS = 100_000
 
 

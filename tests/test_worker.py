@@ -9,11 +9,14 @@ import pytest
 from router.config import load
 from router.delivery import worker
 from router.delivery.worker import Worker
+from router.routing import Routing
 from router.store import Commits, Store
 from router.telemetry import Metrics
 from tests.commits import LEAVE, Clock, text
 from tests.running import write_configuration
 from tests.standins.receiver import Receiver
+
+pytestmark = pytest.mark.alone
 
 
 async def test_destinations_that_do_not_answer_hold_up_a_stop_once_and_not_once_each(
@@ -27,7 +30,7 @@ async def test_destinations_that_do_not_answer_hold_up_a_stop_once_and_not_once_
         for i in range(40):
             sender = f"+1415555{i:04d}"
             await commits.commit(text(str(i), LEAVE, sender=sender, destinations=("crm",), need_alias=()))
-        works = Worker(settings, store, "w", Metrics(), time.time)
+        works = Worker(settings, Routing(settings), store, "w", Metrics(), time.time)
         await works.start()
         await receiver.until(lambda: receiver.in_flight == 40, 10)
         began = time.monotonic()

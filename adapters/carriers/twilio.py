@@ -1,28 +1,67 @@
-"""Twilio Programmable Messaging: SMS, MMS, WhatsApp and RCS arrive as one form, and the answer is TwiML."""
+"""Twilio Programmable Messaging: SMS, MMS, WhatsApp and RCS arrive as one form, and the answer is TwiML.
+
+Error codes: Twilio's error dictionary. Rates, and who answers STOP: Twilio's pages on message queueing and on opt-out
+keywords.
+"""
 
 import hashlib
 import hmac
-import html
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Annotated, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field
 
+from adapters._http import HttpUrl
+from adapters._requests import content_type, error_answer, signed_url
+from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
-from router.errors import BadPayload, BadSignature, RequestError, RouterError, TooManyFields, WrongContentType
-from router.ports import MOST_FORM_FIELDS, Options, OptionsType, Secret
-from router.types import Answer, Channel, Decision, Inbound, Media, OptOutType, RawRequest
+from router.errors import BadPayload, BadSignature, RouterError, TooManyFields, WrongContentType
+from router.ports import MOST_FORM_FIELDS, Http, Options, OptionsType, Parsed, Secret
+from router.types import (
+    Answer,
+    Channel,
+    Inbound,
+    Intent,
+    Media,
+    NumberType,
+    OptOutType,
+    Outgoing,
+    RawRequest,
+    Receipt,
+    SendFailure,
+)
 
 _CHANNELS: Mapping[str, Channel] = {"whatsapp": "whatsapp", "rcs": "rcs"}
 _OPT_OUT_TYPES: Mapping[str, OptOutType] = {"STOP": "STOP", "START": "START", "HELP": "HELP"}
+#: What becomes of a text in the end, by `MessageStatus`: None is delivered.
+_FINAL: Mapping[str, SendFailure | None] = {
+    "delivered": None,
+    "read": None,
+    "undelivered": "permanent",
+    "failed": "permanent",
+}
+_FAILURES: Mapping[str, SendFailure] = {
+    "21610": "opted_out",
+    "63050": "opted_out",
+    **dict.fromkeys(("21211", "21614", "21217", "30005", "30006"), "invalid_number"),
+    **dict.fromkeys(("20429", "21611", "63018", "30022"), "throttled"),
+    **dict.fromkeys(("30003", "30008"), "temporary"),
+    **dict.fromkeys(("21408", "21612", "21606", "30007", "30034", "63016"), "permanent"),
+    "20003": "auth",
+}
+_ANSWERED: Mapping[NumberType, frozenset[Intent]] = {
+    "long_code": frozenset({"opt_out", "opt_in", "help"}),
+    "toll_free": frozenset({"opt_out", "opt_in", "help"}),
+    "short_code": frozenset(),
+}
+_RATES: Mapping[NumberType, float] = {"long_code": 1, "toll_free": 3, "short_code": 100}
 _MEDIA_COUNT = re.compile(r"[0-9]{1,2}")
 _BODY_DIGEST = re.compile(rb"(?:^|&)bodySHA256=([0-9a-f]{64})(?:&|$)")
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class TwilioOptions(Options):
@@ -30,26 +69,35 @@ class TwilioOptions(Options):
 
     `auth_tokens` are the live tokens of the account, primary first. `shared_keys` are signing secrets by key id.
     `retries` is true where the webhook URL at Twilio ends in `#rc=3&rp=all`: without it, Twilio does not offer a text
-    again after a 5xx.
+    again after a 5xx. `account_sid` is needed to send: with `api_key` and `api_secret`, else with the first auth token.
     """
 
     auth_tokens: Annotated[tuple[Secret, ...], Field(min_length=1, strict=False)]
     shared_keys: Mapping[str, Secret] = {}
     retries: bool = False
+    account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")] | None = None
+    api_key: str | None = None
+    api_secret: Secret | None = None
+    api_url: HttpUrl = "https://api.twilio.com"
 
 
 class Twilio:
     """One Twilio account."""
 
     Options: ClassVar[OptionsType] = TwilioOptions
+    replies_inline = True
 
-    def __init__(self, account: str, options: TwilioOptions, public_url: str) -> None:
+    def __init__(self, account: str, options: TwilioOptions, public_url: str | None) -> None:
         self.retries = options.retries
+        self.sends = options.account_sid is not None
+        self._options = options
         self._tokens = [SigningKey(token.reveal().encode(), "sha1") for token in options.auth_tokens]
         self._shared_keys = {
             key_id: SigningKey(key.reveal().encode(), "sha256") for key_id, key in options.shared_keys.items()
         }
-        self._urls = _signed_urls(public_url)
+        self._public_url = public_url
+        user, password = options.api_key or options.account_sid or "", options.api_secret or options.auth_tokens[0]
+        self._authorization = basic_authorization(user, password.reveal())
 
     def verify(self, request: RawRequest) -> None:
         """Raises `BadSignature` unless one of the account's keys signed the URL and, in a POST, the body."""
@@ -57,16 +105,16 @@ class Twilio:
         given = request.headers.get("x-twilio-signature", "")
         tail = (b"?" + request.query if request.query else b"") + _signed_parameters(request)
         for key in keys:
-            for url in self._urls:
+            for url in _signed_urls(signed_url(self._public_url, request)):
                 if matches(given, key.sign(url + tail)):
                     return
         raise BadSignature("X-Twilio-Signature does not fit. Check auth_tokens and public_url of this account.")
 
-    def parse(self, request: RawRequest) -> Sequence[Inbound]:
-        """The one text in a verified request, or none: receipts, and messages without text, media and tap."""
+    def parse(self, request: RawRequest) -> Sequence[Parsed]:
+        """The one text in a verified request, or what became of one that was sent; none without text, media and tap."""
         fields = _fields(request)
         if fields.get("MessageStatus", "received") != "received":
-            return []
+            return _receipts(fields)
         message_id = fields.get("MessageSid") or fields.get("SmsSid")
         channel, sender = _split_address(fields.get("From", ""))
         _, recipient = _split_address(fields.get("To", ""))
@@ -85,18 +133,38 @@ class Twilio:
         )
         return [message] if message.text or media or message.opt_out_type or message.payload else []
 
-    def answer(self, result: Sequence[Decision] | RouterError) -> Answer:
+    def answer(self, result: Sequence[Outgoing] | RouterError) -> Answer:
         """TwiML with the replies, in their order; otherwise a status that Twilio shows in its debugger."""
-        if isinstance(result, BadSignature):
-            return Answer(result.status)
-        if isinstance(result, RequestError):
-            # Only a 4xx may carry plain text: on a 2xx Twilio sends it to the person.
-            return Answer(result.status, str(result).encode(), "text/plain")
         if isinstance(result, RouterError):
-            return Answer(503, headers=(("retry-after", "1"),))
-        messages = "".join(f"<Message>{_escaped(item.reply)}</Message>" for item in result if item.reply)
+            # Only a 4xx may carry plain text: on a 2xx Twilio sends it to the person.
+            return error_answer(result)
+        messages = "".join(f"<Message>{xml_text(reply.text)}</Message>" for reply in result)
         twiml = f"<Response>{messages}</Response>" if messages else "<Response/>"
         return Answer(200, twiml.encode(), "text/xml")
+
+    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+        """Long codes by Twilio's default handling, toll-free numbers by the network; short codes by nobody."""
+        return _ANSWERED[number_type]
+
+    def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
+        """As for numbers outside 10DLC; more is agreed on with Twilio."""
+        return _RATES[number_type]
+
+    async def send(self, http: Http, message: Outgoing) -> str:
+        """Twilio has no idempotency key: a text whose outcome is unknown may have been sent."""
+        options = self._options
+        prefix = f"{message.channel}:" if message.channel in _CHANNELS else ""
+        fields = {"To": prefix + message.recipient, "From": prefix + message.sender, "Body": message.text}
+        response = await http.request(
+            "POST",
+            f"{options.api_url}/2010-04-01/Accounts/{options.account_sid}/Messages.json",
+            headers={"Authorization": self._authorization, "Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(fields, errors="replace").encode(),
+        )
+        found = response_json(response)
+        if response.status // 100 == 2 and found.get("sid"):
+            return str(found["sid"])
+        raise send_error(response, message, str(found.get("code", "")), _FAILURES)
 
     def _keys(self, settings: str) -> list[SigningKey]:
         if not settings:
@@ -108,12 +176,16 @@ class Twilio:
         return [key]
 
 
-def _signed_urls(public_url: str) -> list[bytes]:
+@lru_cache(maxsize=64)
+def _signed_urls(public_url: str) -> Sequence[bytes]:
     """The URL as configured and with or without its port: which of them Twilio signs is not consistent."""
-    parts = urlsplit(public_url)
+    try:
+        parts = urlsplit(public_url)
+    except ValueError:  # what a proxy's headers made
+        return [public_url.encode("utf-8", "replace")]
     host, _, port = parts.netloc.rpartition(":")
     other = host if port.isdecimal() else f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}"
-    return [public_url.encode(), parts._replace(netloc=other).geturl().encode()]
+    return [url.encode("utf-8", "replace") for url in (public_url, parts._replace(netloc=other).geturl())]
 
 
 def _signed_parameters(request: RawRequest) -> bytes:
@@ -135,8 +207,7 @@ def _signed_parameters(request: RawRequest) -> bytes:
 
 
 def _is_form(request: RawRequest) -> bool:
-    content_type = request.headers.get("content-type", "").partition(";")[0]
-    return content_type.strip().lower() == "application/x-www-form-urlencoded"
+    return content_type(request) == "application/x-www-form-urlencoded"
 
 
 # What `verify` has just read, `parse` reads next.
@@ -156,6 +227,16 @@ def _fields(request: RawRequest) -> Mapping[str, str]:
         raise TooManyFields(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
 
 
+def _receipts(fields: Mapping[str, str]) -> list[Parsed]:
+    status, code = fields["MessageStatus"], fields.get("ErrorCode") or None
+    if status not in _FINAL:
+        return []
+    failure = None if _FINAL[status] is None else _FAILURES.get(code or "", _FINAL[status])
+    _, sender = _split_address(fields.get("From", ""))
+    _, recipient = _split_address(fields.get("To", ""))
+    return [Receipt(fields.get("MessageSid", ""), sender or None, recipient or None, failure, code)]
+
+
 def _split_address(address: str) -> tuple[Channel | None, str]:
     prefix, _, rest = address.partition(":")
     channel = _CHANNELS.get(prefix)
@@ -172,8 +253,3 @@ def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:
         Media(url=fields.get(f"MediaUrl{index}") or None, content_type=fields.get(f"MediaContentType{index}") or None)
         for index in range(int(count))
     )
-
-
-def _escaped(text: str) -> str:
-    # A bare carriage return would be read as a line feed.
-    return html.escape(_NOT_XML.sub("", text), quote=False).replace("\r", "&#13;")

@@ -249,7 +249,7 @@ class Braze:
             "time": utc_time(event.at),
             "properties": {
                 "message_body": message.text.lower()[:_STRING_LIMIT],
-                "to_number": message.recipient[:_STRING_LIMIT],
+                "to_number": (message.recipient or "")[:_STRING_LIMIT],
                 "from_number": message.sender[:_STRING_LIMIT],
                 "sms_message_id": message.message_id[:_STRING_LIMIT],
             },

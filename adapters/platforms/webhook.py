@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from adapters._http import MISCONFIGURED_PAUSE, HttpUrl, delivery_error, json_body, utc_time
-from adapters._signing import sign_webhook, verify_webhook, webhook_secret
+from adapters._signing import WebhookSecrets, sign_webhook, verify_webhook, webhook_secret
 from router.errors import BadPayload, DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
 from router.types import Event
@@ -26,15 +26,6 @@ from router.types import Event
 #: How many people's events are under way at once.
 _CONCURRENCY = 16
 _MISCONFIGURED = {401, 403, 404}
-
-
-def _check_secret(secret: Secret) -> Secret:
-    try:
-        webhook_secret(secret.reveal())
-    except ValueError as error:
-        _, _, remedy = str(error).partition(". ")
-        raise PydanticCustomError("secret_shape", "is not a webhook secret.", {"remedy": remedy}) from None
-    return secret
 
 
 def _check_not_empty(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
@@ -50,11 +41,7 @@ class WebhookOptions(Options):
     """Where to and signed with what. During a rotation `secrets` holds the new one first, then the old one."""
 
     url: HttpUrl
-    secrets: Annotated[
-        tuple[Annotated[Secret, AfterValidator(_check_secret)], ...],
-        Field(strict=False),
-        AfterValidator(_check_not_empty),
-    ]
+    secrets: Annotated[WebhookSecrets, AfterValidator(_check_not_empty)]
 
 
 class WebhookProgramOptions(Options):
@@ -175,6 +162,8 @@ def _payload(event: Event) -> dict[str, Any]:
             "text": message.text,
             "media": [{"url": item.url, "id": item.id, "content_type": item.content_type} for item in message.media],
             "opt_out_type": message.opt_out_type,
+            "kind": message.kind,
+            "scope": message.scope,
             "intent": decision.intent,
             "keyword": decision.keyword,
             "argument": decision.argument,

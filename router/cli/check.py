@@ -18,9 +18,15 @@ def command(file: Path) -> None:
     Warnings are about what works and may not be what was meant.
     """
     settings = load(file)
-    Routing(settings)
+    routing = Routing(settings)
     for warning in settings.warnings:
         click.echo(f"warning: {warning}", err=True)
+    for name in routing.silent_accounts():
+        click.echo(
+            f"warning: accounts.{name}: people get no replies through it: its carrier takes none in its answers. "
+            "Write the keys that sending needs (docs/carriers.md has them).",
+            err=True,
+        )
     click.echo(
         f"{file}: good. {len(settings.accounts)} account(s), {len(settings.numbers)} number(s), "
         f"{len(settings.programs)} program(s), {len(settings.destinations)} destination(s)."

@@ -11,14 +11,14 @@ from router._core import classify_address
 from router.cli.options import config_option
 from router.cli.store import opened
 from router.config import load
-from router.store import Consent, People
+from router.store import Block, Consent, People
 
 
 @click.command("lookup")
 @click.argument("number")
 @config_option
 def command(number: str, config: Path) -> None:
-    """Show a person's consent and aliases, as JSON."""
+    """Show a person's consent and aliases, and which accounts' carriers send them nothing, as JSON."""
     kind, sender = classify_address(number)
     if kind == "malformed":
         raise click.BadParameter(f"{number!r} is no phone number. Write it as +14155550101.", param_hint="NUMBER")
@@ -33,6 +33,7 @@ async def _show(sender: str, config: Path) -> None:
         "known": person is not None,
         "consent": {program: _described(consent) for program, consent in person.consent.items()} if person else {},
         "aliases": person.aliases if person else (),
+        "blocked": {account: _blocked(block) for account, block in person.blocks.items()} if person else {},
     }
     click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
 
@@ -42,6 +43,10 @@ def _described(consent: Consent) -> dict[str, object]:
     if consent.until is not None:
         described |= {"until": _time(consent.until), "then": consent.then}
     return described
+
+
+def _blocked(block: Block) -> dict[str, object]:
+    return {"number": block.number, "since": _time(block.since)}
 
 
 def _time(seconds: float) -> str:

@@ -36,6 +36,7 @@ def numbers(
 ) -> Iterator[Complaint]:
     """Each number leads from an account that exists to a program that exists, on each channel to one only."""
     taken: dict[tuple[str, str, str], Loc] = {}
+    references: dict[tuple[str, str], tuple[str, Loc]] = {}
     for at, written, number in entries:
         # The names are checked as written: what is wrong with the rest of the entry does not hide them.
         names = written if isinstance(written, dict) else {}
@@ -49,6 +50,10 @@ def numbers(
         if program := programs.get(number.program):
             first = taken.setdefault((number.account, program.channel, number.number), at)
             yield from _second_use(first, at)
+        if number.reference:
+            other, first = references.setdefault((number.account, number.reference), (number.number, at))
+            if other != number.number:
+                yield _second_number(first, at)
 
 
 def _second_use(first: Loc, at: Loc) -> Iterator[Complaint]:
@@ -56,6 +61,19 @@ def _second_use(first: Loc, at: Loc) -> Iterator[Complaint]:
         message = f"is the number of {dotted(first)} already, for the same account and channel."
         remedy = "Remove one of the two entries: a text can lead to one program only."
         yield Complaint((*at, "number"), message, remedy)
+
+
+def _second_number(first: Loc, at: Loc) -> Complaint:
+    message = f"is the reference of {dotted(first)} already, for the same account."
+    remedy = "Correct one of the two: a text that names only the reference can be for one number only."
+    return Complaint((*at, "reference"), message, remedy)
+
+
+def signed_address(written: Mapping[str, object], at: Loc) -> Iterator[Complaint]:
+    """The URL that a carrier signs comes from one place."""
+    if written.get("trust_proxy_headers") is True and "public_url" in written:
+        message = "does not count where trust_proxy_headers = true reads the URL from the proxy's headers."
+        yield Complaint((*at, "public_url"), message, "Remove one of the two.")
 
 
 def destination_exists(name: str, destinations: Collection[str], at: Loc) -> Iterator[Complaint]:

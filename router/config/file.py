@@ -144,7 +144,10 @@ class _Reader:
     def _account(self, name: str, written: dict[str, Any], at: Loc, server: Server, store: Store) -> Account | None:
         adapter = self._adapter(registry.carrier, written.get("carrier"), (*at, "carrier"))
         options = self._options(adapter.Options, written, at, Account) if adapter else None
-        defaults = {"public_url": f"{server.public_url}/in/{name}", "dedupe_hours": store.dedupe_hours}
+        told_by_proxy = written.get("trust_proxy_headers") is True
+        public_url = None if told_by_proxy else f"{server.public_url}/in/{name}"
+        defaults = {"public_url": public_url, "dedupe_hours": store.dedupe_hours}
+        self.found += checks.signed_address(written, at)
         # What is wrong with the other keys is said even if the options cannot be used.
         account = self._table(Account, defaults | _own(Account, written), at, options=options or Options())
         return account if options else None

@@ -171,9 +171,18 @@ class Api(Table):
 
 
 class Limits(Table):
-    """What stops loops."""
+    """What stops loops, and waiting."""
 
     replies_per_hour: Count = Field(20, description="Most replies to one person in an hour, over all numbers.")
+    join_seconds: float = Field(
+        60,
+        gt=0,
+        le=86_400,
+        description="How long the parts of a long text may take; then it is read as far as it came.",
+    )
+    reply_within_minutes: float = Field(
+        30, gt=0, le=1440, description="A reply that could not be sent by then is not sent any more; confirmations: 5."
+    )
 
 
 class Worker(Table):
@@ -189,9 +198,19 @@ class Account(Table):
 
     filled: ClassVar[frozenset[str]] = frozenset({"options"})
 
-    carrier: str = Field(examples=["twilio"], description="Name of the carrier adapter.")
-    public_url: Url = Field(description="The URL given to the carrier, if not `server.public_url` + `/in/ACCOUNT`.")
+    carrier: str = Field(examples=["NAME"], description="Name of the carrier adapter.")
+    public_url: Url | None = Field(
+        description="The URL given to the carrier, if not `server.public_url` + `/in/ACCOUNT`; None if the proxy tells."
+    )
+    trust_proxy_headers: bool = Field(
+        False,
+        description="Whether the URL given to the carrier is read from `X-Forwarded-Proto` and `X-Forwarded-Host`.",
+    )
     dedupe_hours: int = Field(ge=1, le=720, description="`store.dedupe_hours` for this account.")
+    timeout_seconds: float = Field(10, gt=0, le=300, description="How long sending one reply may take.")
+    allow_private: bool = Field(
+        False, description="Allows `http://`, this machine and private networks for what replies are sent to."
+    )
     options: Options
 
 
@@ -201,11 +220,18 @@ class Number(Table):
     number: Annotated[str, AfterValidator(_number)] = Field(
         examples=["+14155550199"], description="E.164 with `+`, or a short code of 3 to 6 digits."
     )
-    account: str = Field(examples=["twilio"], description="The account that its texts come from.")
+    account: str = Field(examples=["NAME"], description="The account that its texts come from.")
     type: NumberType = Field(examples=["long_code"], description="What kind of number it is.")
     program: str = Field(examples=["alerts"], description="The program that its texts belong to.")
-    carrier_answers: Annotated[tuple[Literal["opt_out", "opt_in", "help"], ...], AsTuple] = Field(
-        (), description="What the carrier itself answers here: keyroute records it and stays silent."
+    reference: str | None = Field(
+        None, min_length=1, description="What the carrier calls the number where its webhooks do not name it."
+    )
+    carrier_answers: Annotated[tuple[Literal["opt_out", "opt_in", "help"], ...], AsTuple] | None = Field(
+        None,
+        description="What the carrier itself answers here, if not what it does by default: keyroute stays silent.",
+    )
+    texts_per_second: float | None = Field(
+        None, gt=0, description="How many texts the number may send, if the carrier has agreed to another rate."
     )
 
 

@@ -17,8 +17,11 @@ from router.delivery.attempt import Destination, Held
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
+from router.delivery.pace import Pace
+from router.delivery.replies import ReplyLane, Sending
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Options, OptionsType, Platform
+from router.routing import Routing
 from router.store import Outbox, People, Store, Workers
 from router.tasks import cancelled
 from router.telemetry import Metrics
@@ -63,13 +66,20 @@ class Worker:
     """One process's part of the deliveries."""
 
     def __init__(
-        self, settings: Settings, store: Store, owner: str, metrics: Metrics, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        routing: Routing,
+        store: Store,
+        owner: str,
+        metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
-        # Not the settings: they are large, and what is left of a worker that was stopped must not keep them.
+        # Not the settings and not the routing: they are large, and what is left of a worker that was stopped must not
+        # keep them.
         self._lease_seconds = settings.worker.lease_seconds
         self._metrics = metrics
         self._clock = clock
-        self._outbox = Outbox(store, list(settings.destinations))
+        self._outbox = Outbox(store, routing.lanes)
         self._people = People(store)
         self._workers = Workers(store, owner, settings.worker.lease_seconds)
         self._owner = owner
@@ -81,8 +91,12 @@ class Worker:
             self._clients.append(http)
             platform = registry.platform(configured.platform)(name, configured.options, settings.program_options(name))
             self._add_destination(name, platform, http, configured.give_up_after_hours * 3600)
+        self._sendings: dict[str, Sending] = {}
+        for account in routing.accounts.values():
+            if account.reply_lane:
+                self._add_sending(settings, routing, account.name)
         self._held: dict[int, Held] = {}
-        self._lanes: dict[int, list[tuple[Lane, asyncio.Task[None]]]] = {}
+        self._lanes: dict[int, list[tuple[Lane | ReplyLane, asyncio.Task[None]]]] = {}
         self._seen: dict[int, str] = {}
         self._holding = asyncio.Event()
         self._open = AsyncExitStack()
@@ -114,12 +128,29 @@ class Worker:
             aliases = AliasWorker(name, platform, http, _gate(), give_up_after, self._metrics, self._clock)
         self._destinations[name] = (destination, aliases)
 
+    def _add_sending(self, settings: Settings, routing: Routing, account: str) -> None:
+        found, configured = routing.accounts[account], settings.accounts[account]
+        http = HttpClient(configured.timeout_seconds, configured.allow_private)
+        self._clients.append(http)
+        self._sendings[found.reply_lane] = Sending(
+            found.reply_lane,
+            account,
+            found.carrier,
+            http,
+            _gate(),
+            Pace(routing.texts_per_second(account), time.monotonic),
+            settings.limits.reply_within_minutes * 60,
+        )
+
     async def _hold_leases(self) -> None:
         """Renews what is held, takes what is free up to a fair share, and gives up what is more than that."""
         lease_seconds = self._lease_seconds
         while True:
             try:
-                share = -(-len(self._shards) // await self._workers.count())
+                workers = await self._workers.count()
+                share = -(-len(self._shards) // workers)
+                for sending in self._sendings.values():
+                    sending.pace.processes = workers
                 await self._drop(list(self._held)[share:])
                 for shard in self._shards:
                     if shard in self._held or len(self._held) < share:
@@ -144,26 +175,21 @@ class Worker:
         if shard in self._held:
             self._held[shard].until = until
             return
-        removed = await self._outbox.destinations(shard) - set(self._destinations)
+        removed = await self._outbox.destinations(shard) - set(self._destinations) - set(self._sendings)
         self._held[shard] = Held(lease, until)
         for name in removed:
             self._add_destination(name, _Removed(name), HttpClient(1.0, allow_private=False), 0.0)
         self._seen[shard] = "0-0"
-        self._lanes[shard] = [self._start_lane(shard, name) for name in self._destinations]
-
-    def _start_lane(self, shard: int, name: str) -> tuple[Lane, asyncio.Task[None]]:
-        destination, aliases = self._destinations[name]
-        lane = Lane(
-            self._held[shard],
-            destination,
-            self._outbox,
-            self._people,
-            aliases,
-            self._metrics,
-            self._clock,
-            time.monotonic,
-        )
-        return lane, asyncio.create_task(self._run_lane(lane))
+        held, metrics, clock = self._held[shard], self._metrics, self._clock
+        lanes: list[Lane | ReplyLane] = [
+            Lane(held, destination, self._outbox, self._people, aliases, metrics, clock, time.monotonic)
+            for destination, aliases in self._destinations.values()
+        ]
+        lanes += [
+            ReplyLane(held, sending, self._outbox, self._people, metrics, clock, time.monotonic)
+            for sending in self._sendings.values()
+        ]
+        self._lanes[shard] = [(lane, asyncio.create_task(self._run_lane(lane))) for lane in lanes]
 
     async def _drop(self, shards: Sequence[int], *, release: bool = True) -> None:
         """Ends the work on shards: what is in flight may finish, all of it within one grace."""
@@ -182,7 +208,7 @@ class Worker:
             except StoreUnavailable as error:
                 _log.warning("lease not given back, it will run out", shard=one.lease.shard, error=str(error))
 
-    async def _run_lane(self, lane: Lane) -> None:
+    async def _run_lane(self, lane: Lane | ReplyLane) -> None:
         """Starts a lane anew when the store was away; ends when the shard is not ours any more."""
         while True:
             try:

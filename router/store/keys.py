@@ -22,7 +22,7 @@ class Keys:
 
     def person(self, sender: str) -> str:
         """Hash: `consent:PROGRAM`, `consent:@ACCOUNT` (states), `asked:PROGRAM` (when a doubtful text was asked about),
-        `alias:DESTINATION`, `replies` (loop guard).
+        `alias:DESTINATION`, `block:ACCOUNT` (a carrier sends the person nothing), `replies` (loop guard).
         """
         return f"{self._tags[self.shard_of(sender)]}person:{sender}"
 
@@ -33,6 +33,18 @@ class Keys:
     def unhandled(self, shard: int) -> str:
         """Stream, capped: authentic requests and texts that nobody could be told of."""
         return f"{self._tags[shard]}unhandled"
+
+    def parts(self, shard: int, name: str) -> str:
+        """Hash: what has come of a long text, see lua/join.lua."""
+        return f"{self._tags[shard]}parts:{name}"
+
+    def joined(self, shard: int, name: str) -> str:
+        """Hash: id of a part that was joined → what is known of the text that it completed."""
+        return f"{self._tags[shard]}joined:{name}"
+
+    def deadlines(self, shard: int) -> str:
+        """Sorted set: names of the parts that wait, by the end of their time in unix seconds."""
+        return f"{self._tags[shard]}deadlines"
 
     def dead(self, shard: int) -> str:
         """Stream: deliveries given up on."""

@@ -20,14 +20,24 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Since when, in unix seconds, a carrier sends the person nothing. `number` is ours, if the carrier named one."""
+
+    number: str | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """`consent` by program id, or `@ACCOUNT` for an opt-out that holds for a whole account.
 
-    `aliases` are the destinations where the person's alias is known to exist.
+    `aliases` are the destinations where the person's alias is known to exist, `blocks` what carriers do not send, by
+    account.
     """
 
     consent: dict[str, Consent]
     aliases: tuple[str, ...]
+    blocks: dict[str, Block]
 
     def state(self, program: str, account: str) -> ConsentState:
         """The state that holds for a program: its own or its account's, whichever was written last."""
@@ -52,7 +62,13 @@ class People:
         return Person(
             consent={k.removeprefix("consent:"): _consent(v) for k, v in fields.items() if k.startswith("consent:")},
             aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
+            blocks={k.removeprefix("block:"): _block(v) for k, v in fields.items() if k.startswith("block:")},
         )
+
+    async def block(self, sender: str, account: str, number: str | None, at: float) -> None:
+        """Notes that, as its carrier says, the person has opted out of an account, or of one of its numbers."""
+        kept = f"{int(at * 1e6)} {number or ''}"
+        await asked(self._redis.hset(self._keys.person(sender), f"block:{account}", kept))
 
     async def known(self, destination: str, senders: Sequence[str]) -> set[str]:
         """Those of the senders whose alias is known to exist at the destination."""
@@ -65,6 +81,11 @@ class People:
 
 def _since(consent: Consent) -> float:
     return consent.since
+
+
+def _block(kept: str) -> Block:
+    since, _, number = kept.partition(" ")
+    return Block(number or None, int(since) / 1e6)
 
 
 def _consent(kept: str) -> Consent:

@@ -1,6 +1,7 @@
 """Twilio, with its own validator as the witness: what it signs we accept, what it refuses we refuse."""
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -23,9 +24,9 @@ from router.errors import (
     TooManyFields,
     WrongContentType,
 )
-from router.ports import MOST_FORM_FIELDS, Secret
-from router.types import Answer, Inbound, Media, RawRequest
-from tests.kit import ANY_TEXT, Case, check_hostile, check_inbound, decision
+from router.ports import MOST_FORM_FIELDS, Parsed, Secret
+from router.types import Answer, Inbound, Media, RawRequest, Receipt
+from tests.kit import ANY_TEXT, Case, SendCase, check_hostile, check_inbound, check_send, outgoing
 
 TOKEN, NEW_TOKEN, SHARED = "0123456789abcdef0123456789abcdef", "fedcba9876543210", "c2hhcmVkLWtleS1mb3ItdGVzdHM"
 URL = "https://sms.example.com/in/twilio"
@@ -82,7 +83,7 @@ def text(words: str, **more: Any) -> Inbound:
     return replace(Inbound("SM1", SENDER, RECIPIENT, words), **more)
 
 
-def case(label: str, expected: list[Inbound] | type[RequestError], body: bytes) -> Case:
+def case(label: str, expected: Sequence[Parsed] | type[RequestError], body: bytes) -> Case:
     return Case(label, expected, body, headers=FORM)
 
 
@@ -123,7 +124,13 @@ CASES = [
     case("unknown opt-out type", [text("Stop")], form(BASE, Body="Stop", OptOutType="PAUSE")),
     case("old name of the id", [text("hi")], form({"SmsSid": "SM1", "From": SENDER, "To": RECIPIENT}, Body="hi")),
     case("received", [text("hi")], form(BASE, Body="hi", SmsStatus="received", MessageStatus="received")),
-    case("receipt", [], form(BASE, MessageStatus="undelivered", SmsStatus="undelivered")),
+    case("receipt on the way", [], form(BASE, MessageStatus="sent", SmsStatus="sent")),
+    case("delivered", [Receipt("SM1", SENDER, RECIPIENT, None)], form(BASE, MessageStatus="delivered")),
+    case(
+        "not delivered",
+        [Receipt("SM1", SENDER, RECIPIENT, "opted_out", "21610")],
+        form(BASE, MessageStatus="failed", ErrorCode="21610"),
+    ),
     case("neither text nor media", [], form(BASE, Latitude="1", Longitude="2")),
     case("no id", BadPayload, b"From=%2B14155550101&To=%2B14155550199&Body=hi"),
     case("no sender", BadPayload, form({"MessageSid": "SM1", "To": RECIPIENT}, Body="Hello there")),
@@ -274,15 +281,14 @@ def test_agrees_with_the_official_validator(
     ("replies", "body"),
     [
         ([], b"<Response/>"),
-        ([None, ""], b"<Response/>"),
         (["You are in."], b"<Response><Message>You are in.</Message></Response>"),
-        (["a", None, "b"], b"<Response><Message>a</Message><Message>b</Message></Response>"),
+        (["a", "b"], b"<Response><Message>a</Message><Message>b</Message></Response>"),
         (["<b>&é"], "<Response><Message>&lt;b&gt;&amp;é</Message></Response>".encode()),
         (["a\x00\x0b\ud800\ufffe"], b"<Response><Message>a</Message></Response>"),
     ],
 )
-def test_decisions_become_twiml(replies: list[str | None], body: bytes) -> None:
-    assert carrier().answer([decision(reply) for reply in replies]) == Answer(200, body, "text/xml")
+def test_replies_become_twiml(replies: list[str], body: bytes) -> None:
+    assert carrier().answer([outgoing(reply) for reply in replies]) == Answer(200, body, "text/xml")
 
 
 def is_xml(character: str) -> bool:
@@ -295,7 +301,7 @@ def is_xml(character: str) -> bool:
 
 @given(ANY_TEXT)
 def test_a_reply_arrives_as_written_less_what_xml_cannot_carry(reply: str) -> None:
-    twiml = ElementTree.fromstring(carrier().answer([decision(f"!{reply}")]).body)  # noqa: S314 (our own document)
+    twiml = ElementTree.fromstring(carrier().answer([outgoing(f"!{reply}")]).body)  # noqa: S314 (our own document)
 
     assert twiml.findtext("Message") == "!" + "".join(filter(is_xml, reply))
 
@@ -323,3 +329,54 @@ def test_options_need_a_token_and_hide_it() -> None:
     assert Twilio("acme", options, URL).retries
     assert TOKEN not in repr(options)
     assert SHARED not in repr(options)
+
+
+SENDING = TwilioOptions(auth_tokens=(Secret(TOKEN),), account_sid="AC" + "0" * 32)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        SendCase("queued", "SM2", 201, b'{"sid": "SM2", "status": "queued"}'),
+        SendCase("opted out", "opted_out", 400, b'{"code": 21610, "message": "unsubscribed"}'),
+        SendCase("no such number", "invalid_number", 400, b'{"code": 21211}'),
+        SendCase("queue full", "throttled", 400, b'{"code": 21611}'),
+        SendCase("too many requests", "throttled", 429, b'{"code": 20429}'),
+        SendCase("wrong token", "auth", 401, b'{"code": 20003}'),
+        SendCase("unknown code", "permanent", 400, b'{"code": 1}'),
+        SendCase("out of order", "temporary", 503, b"<html>"),
+        SendCase("no id", "permanent", 200, b"[]"),
+    ],
+    ids=lambda found: found.label,
+)
+async def test_sending(found: SendCase) -> None:
+    http = await check_send(Twilio("acme", SENDING, URL), found, outgoing("Hi & é"), PRIVATE, fails=found.status != 201)
+
+    assert http.urls == [("POST", f"https://api.twilio.com/2010-04-01/Accounts/AC{'0' * 32}/Messages.json")]
+    headers, body = http.requests[0]
+    assert headers["Authorization"] == "Basic " + b64encode(f"AC{'0' * 32}:{TOKEN}".encode()).decode()
+    assert parse_qsl(body.decode()) == [("To", SENDER), ("From", RECIPIENT), ("Body", "Hi & é")]
+
+
+async def test_whatsapp_addresses_are_sent_with_their_prefix() -> None:
+    message = replace(outgoing(), channel="whatsapp")
+    sent = SendCase("queued", "SM2", 201, b'{"sid": "SM2"}')
+
+    http = await check_send(Twilio("acme", SENDING, URL), sent, message, PRIVATE, fails=False)
+
+    assert parse_qsl(http.requests[0][1].decode())[:2] == [
+        ("To", f"whatsapp:{SENDER}"),
+        ("From", f"whatsapp:{RECIPIENT}"),
+    ]
+
+
+def test_behind_a_proxy_its_headers_tell_the_url() -> None:
+    proxied = {**FORM, "x-forwarded-proto": "https", "x-forwarded-host": "sms.example.com"}
+    request = replace(case("text", [], form(BASE)).request(), headers=proxied, path="/in/twilio")
+    behind = Twilio("acme", TwilioOptions(auth_tokens=(Secret(TOKEN),)), None)
+
+    behind.verify(sign(request))
+    with pytest.raises(BadSignature):
+        behind.verify(replace(sign(request), path="/in/other"))
+    with pytest.raises(BadSignature):
+        behind.verify(replace(sign(request), headers={**sign(request).headers, "x-forwarded-host": "[a"}))

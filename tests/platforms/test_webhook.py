@@ -70,6 +70,8 @@ async def test_an_event_is_one_signed_post_of_json(receiver: Receiver, http: Htt
                 "text": "COUPONS",
                 "media": [],
                 "opt_out_type": None,
+                "kind": "text",
+                "scope": None,
                 "intent": "custom",
                 "keyword": "COUPONS",
                 "argument": "pizza",

@@ -1,0 +1,199 @@
+"""What is in a request, made durable: texts, the parts of long ones, and what carriers report about people."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import orjson
+
+from router._core import classify_address
+from router.errors import BadPayload, StoreUnavailable
+from router.parts import Long, join, kept_part, place
+from router.ports import Parsed
+from router.records import read_answer, write_answer, write_message
+from router.routing import Routing
+from router.store import Commits, DeadLetters, Group, Part, Parts, People
+from router.telemetry import Metrics
+from router.texts import Prepared, dedupe_seconds, identity, normalised, prepare
+from router.types import Decision, Inbound, RawRequest, Receipt
+from router.unhandled import text_record
+
+Lost = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A text that is durable, its addresses normalised, with the decision taken when it first came."""
+
+    event_id: str
+    text: Inbound
+    decision: Decision
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """What is in a request by what is to be done about it."""
+
+    whole: list[Prepared] = field(default_factory=list)
+    parts: list[tuple[Inbound, Part]] = field(default_factory=list)
+    blocks: list[Receipt] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Acceptance:
+    """Puts into the store what requests hold. Raises `StoreUnavailable`; repeating anything changes nothing."""
+
+    def __init__(
+        self,
+        commits: Commits,
+        parts: Parts,
+        people: People,
+        dead: DeadLetters,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        on_failure: Callable[[], None],
+    ) -> None:
+        """`on_failure` is called at once when the store does not take something."""
+        self._commits = commits
+        self._parts = parts
+        self._people = people
+        self._dead = dead
+        self._metrics = metrics
+        self._clock = clock
+        self._on_failure = on_failure
+
+    async def take(
+        self, routing: Routing, request: RawRequest, parsed: Sequence[Parsed], *, late: bool, lost: Lost | None
+    ) -> tuple[list[Accepted], list[str]]:
+        """The texts that are complete now, and what is wrong with the entries that make no sense.
+
+        Raises `BadPayload` if no entry makes sense. `late` and `lost` as for `prepare`.
+        """
+        found = self._sorted(routing, request, parsed, late=late, lost=lost)
+        if found.problems and len(found.problems) == len(parsed):
+            raise BadPayload("; ".join(found.problems))
+        accepted = await self.commit(request.account, found.whole)
+        with self._noticed():
+            for text, part in found.parts:
+                accepted += await self._add(routing, request, text, part, lost)
+            for receipt in found.blocks:
+                await self._block(request, receipt)
+        return accepted, found.problems
+
+    async def commit(self, account: str, prepared: Sequence[Prepared]) -> list[Accepted]:
+        """The same for texts that are prepared already."""
+        if not prepared:
+            return []
+        with self._metrics.commit_seconds.time():
+            committed = await asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
+        accepted = []
+        for one, result in zip(prepared, committed, strict=True):
+            decision = Decision(**orjson.loads(result.decision))
+            self._count(account, decision, first=result.first)
+            accepted.append(Accepted(one.event_id, one.text, decision))
+        return accepted
+
+    async def sweep(self, routing: Routing) -> None:
+        """Accepts the long texts whose time is over, as far as they have come.
+
+        Any process may do it at any time: each text is accepted once, under the id that its parts give it.
+        """
+        now = self._clock()
+        with self._noticed():
+            for shard, name in await self._parts.due(now):
+                group = await self._parts.close(shard, name, now)
+                if group:
+                    await self._join(routing, group)
+
+    def _sorted(
+        self, routing: Routing, request: RawRequest, parsed: Sequence[Parsed], *, late: bool, lost: Lost | None
+    ) -> _Sorted:
+        account, at = request.account, request.received_at
+        found = _Sorted()
+        for item in parsed:
+            try:
+                if isinstance(item, BadPayload):
+                    found.problems.append(str(item))
+                elif isinstance(item, Receipt) and item.failure == "opted_out":
+                    found.blocks.append(item)
+                elif isinstance(item, Inbound) and (part := place(item)):
+                    _, text = normalised(routing, account, item)
+                    found.parts.append((text, kept_part(account, text, part, at, late=late)))
+                elif isinstance(item, Inbound):
+                    found.whole.append(prepare(routing, account, item, at, late=late, lost=lost))
+            except BadPayload as error:
+                found.problems.append(str(error))
+        return found
+
+    async def _add(
+        self, routing: Routing, request: RawRequest, text: Inbound, part: Part, lost: Lost | None
+    ) -> list[Accepted]:
+        """Keeps a part; the text, if that completes one."""
+        while True:
+            added = await self._parts.add(part, self._clock() + routing.join_seconds)
+            if added.known:
+                event_id, decision = read_answer(added.known)
+                return [Accepted(event_id, text, decision)]
+            if added.group is None:
+                return []
+            if added.taken:
+                return await self._join(routing, added.group, at=request.received_at, completed_by=part.id, lost=lost)
+            await self._join(routing, added.group)
+
+    async def _join(
+        self,
+        routing: Routing,
+        group: Group,
+        *,
+        at: float | None = None,
+        completed_by: str = "",
+        lost: Lost | None = None,
+    ) -> list[Accepted]:
+        """Accepts parts as one text, completed `at` a time. One that is not, or was not in its turn, is late: it must
+        not overrule what the person has said since its first part.
+        """
+        long = join(group)
+        late = long.late or at is None
+        written = long.began if at is None or late else at
+        seconds = dedupe_seconds(routing, long.account)
+        try:
+            prepared = prepare(routing, long.account, long.text, written, late=late, lost=lost)
+        except BadPayload as error:
+            await self._keep(long, str(error))
+            await self._parts.forget(group, seconds)
+            return []
+        accepted = await self.commit(long.account, [prepared])
+        self._metrics.joined.labels(long.account, "complete" if long.complete else "incomplete").inc()
+        known = write_answer(accepted[0].event_id, accepted[0].decision)
+        await self._parts.forget(group, seconds, completed_by=completed_by, known=known)
+        return accepted
+
+    async def _keep(self, long: Long, reason: str) -> None:
+        """Keeps a text whose account is gone."""
+        event_id, _ = identity(long.account, long.text.sender, long.text.message_id)
+        message = write_message(event_id, long.began, long.account, (), long.text)
+        await self._dead.keep(text_record(reason, long.account, self._clock(), message))
+
+    async def _block(self, request: RawRequest, receipt: Receipt) -> None:
+        kind, person = classify_address(receipt.recipient or "")
+        if kind in ("phone", "user_id"):
+            number_kind, number = classify_address(receipt.sender or "")
+            ours = None if number_kind == "malformed" else number
+            await self._people.block(person, request.account, ours, request.received_at)
+
+    @contextmanager
+    def _noticed(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable:
+            self._on_failure()
+            raise
+
+    def _count(self, account: str, decision: Decision, *, first: bool) -> None:
+        if not first:
+            self._metrics.repeats.labels(account).inc()
+            return
+        self._metrics.texts.labels(decision.program or "", decision.intent).inc()
+        if decision.program is None:
+            self._metrics.unrouted.labels(account).inc()

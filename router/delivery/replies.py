@@ -1,0 +1,298 @@
+"""One shard's replies on their way to people, by the send API of one carrier account."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from router.delivery.attempt import Held, adapter_fault
+from router.delivery.gate import Gate
+from router.delivery.pace import Pace
+from router.errors import DeliveryError, SendError, StoreUnavailable
+from router.ports import Carrier, Http
+from router.store import Entry, Outbox, People, Person, Steps
+from router.telemetry import Metrics
+from router.types import Outgoing
+
+_log = structlog.get_logger("router.delivery.replies")
+
+#: How long after an opt-out its one confirmation may be sent, in seconds (47 CFR 64.1200(a)(12)).
+CONFIRM_WITHIN = 300.0
+#: How many entries are looked at from the first on that is still open.
+_WINDOW = 500
+#: How many texts of a shard and account may be under way together.
+_MOST_IN_FLIGHT = 32
+#: The pause of a reply that failed, in seconds: the first, doubled each time, and the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
+#: Before the store is told again what it could not be told, in seconds.
+_STORE_PAUSE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A carrier account that replies are sent by. `name` is that of its lane, `answer_within` is in seconds."""
+
+    name: str
+    account: str
+    carrier: Carrier
+    http: Http
+    gate: Gate
+    pace: Pace
+    answer_within: float
+
+
+@dataclass(order=True, slots=True)
+class _Reply:
+    """A reply that waits: confirmations of opt-outs before all others, then in the order of the texts answered."""
+
+    others_first: bool
+    place: int
+    entry: Entry = field(compare=False)
+    failures: int = field(default=0, compare=False)
+
+
+class ReplyLane:
+    """Sends replies as fast as their numbers may, under a lease.
+
+    Nobody is sent a reply who has opted out since, nor one that comes too late. One text of a person is under way at a
+    time. What may have been sent is not sent again, but for what was under way when the process died.
+    """
+
+    def __init__(
+        self,
+        held: Held,
+        sending: Sending,
+        outbox: Outbox,
+        people: People,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._held = held
+        self._sending = sending
+        self._outbox = outbox
+        self._people = people
+        self._metrics = metrics
+        self._clock = clock
+        self._monotonic = monotonic
+        self._changed = asyncio.Event()
+        self._stopping = False
+        self._busy: set[str] = set()
+
+    @property
+    def shard(self) -> int:
+        """The shard whose replies are sent."""
+        return self._held.lease.shard
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a text is under way now."""
+        return bool(self._busy)
+
+    def notify(self) -> None:
+        """The shard has new entries."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Ends `run` after the texts that are under way."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Sends until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
+        self._position, ahead = await self._outbox.position(self.shard, self._sending.name)
+        self._recorded = (self._position, sorted(ahead))
+        self._window: deque[Entry] = deque()
+        self._settled = set(ahead)
+        self._dead: list[tuple[Entry, str]] = []
+        self._waiting: dict[str, list[_Reply]] = {}
+        self._news: dict[str, asyncio.Event] = {}
+        #: Tasks that wait and send nothing themselves.
+        self._patient: set[asyncio.Task[None]] = set()
+        self._busy.clear()
+        self._taken_up = 0
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await self._follow()
+                for task in self._patient:
+                    task.cancel()
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _follow(self) -> None:
+        """Takes up what is in the outbox and records what became of it, then waits for either."""
+        last = self._position
+        while True:
+            self._changed.clear()
+            room = 0 if self._stopping else _WINDOW - len(self._window)
+            entries = await self._outbox.read(self.shard, last, room) if room > 0 else []
+            for entry in entries:
+                self._take_up(entry)
+                last = entry.id
+            recorded = await self._record()
+            if self._stopping and recorded and not self._busy:
+                return
+            if not entries and recorded:
+                await self._changed.wait()
+
+    def _take_up(self, entry: Entry) -> None:
+        self._window.append(entry)
+        number, decision = entry.event.message.recipient, entry.event.decision
+        wanted = self._sending.name in entry.destinations and decision.reply
+        if number and wanted and entry.id not in self._settled:
+            self._taken_up += 1
+            self._wait(number, _Reply(decision.intent != "opt_out", self._taken_up, entry))
+        else:
+            self._settled.add(entry.id)
+
+    def _wait(self, number: str, reply: _Reply) -> None:
+        if number not in self._waiting:
+            self._waiting[number], self._news[number] = [], asyncio.Event()
+            self._patient.add(self._tasks.create_task(self._work(number)))
+        self._waiting[number].append(reply)
+        self._news[number].set()
+
+    async def _record(self) -> bool:
+        """Tells the store what is settled; whether it knows everything now."""
+        while self._window and self._window[0].id in self._settled:
+            self._position = self._window.popleft().id
+            self._settled.discard(self._position)
+        books = (self._position, sorted(self._settled))
+        if books == self._recorded and not self._dead:
+            return True
+        steps = Steps()
+        dead = list(self._dead)
+        for entry, reason in dead:
+            steps.dead(reason, self._clock(), self._sending.name, entry)
+        steps.position(*books)
+        try:
+            await self._outbox.settle(self._held.lease, self._sending.name, steps)
+        except StoreUnavailable as error:
+            # What is under way goes on: it would have to be sent twice otherwise.
+            _log.warning("replies not recorded", shard=self.shard, error=str(error))
+            await asyncio.sleep(_STORE_PAUSE)
+            return False
+        del self._dead[: len(dead)]
+        self._recorded = books
+        return True
+
+    async def _work(self, number: str) -> None:
+        """Sends the replies of one of our numbers, one at each of its turns."""
+        news = self._news[number]
+        while True:
+            news.clear()
+            if self._stopping or len(self._busy) >= _MOST_IN_FLIGHT or self._first(number) is None:
+                await news.wait()
+                continue
+            await self._sending.gate.opened()
+            await self._sending.pace.turn(number)
+            # What is most urgent is only known now.
+            reply = None if self._stopping else self._first(number)
+            if reply is not None:
+                self._waiting[number].remove(reply)
+                self._busy.add(reply.entry.event.message.sender)
+                self._tasks.create_task(self._send(number, reply))
+
+    def _first(self, number: str) -> _Reply | None:
+        """The most urgent reply whose sender has none under way; those that are too late are settled."""
+        for reply in sorted(self._waiting[number]):
+            if self._is_late(reply.entry):
+                self._waiting[number].remove(reply)
+                self._settle(reply.entry, "late")
+            elif reply.entry.event.message.sender not in self._busy:
+                return reply
+        return None
+
+    def _is_late(self, entry: Entry) -> bool:
+        confirms = entry.event.decision.intent == "opt_out"
+        longest = min(CONFIRM_WITHIN, self._sending.answer_within) if confirms else self._sending.answer_within
+        return self._clock() - entry.joined > longest
+
+    async def _send(self, number: str, reply: _Reply) -> None:
+        entry = reply.entry
+        sender = entry.event.message.sender
+        try:
+            if not await self._may_be_sent(entry):
+                self._settle(entry, "opted_out")
+                return
+            if self._monotonic() >= self._held.until:
+                raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
+            event = entry.event
+            message = Outgoing.reply(event.id, event.message, number, event.decision.reply or "")
+            await self._sending.carrier.send(self._sending.http, message)
+            self._metrics.delivery_seconds.labels(self._sending.name, "known").observe(
+                max(0.0, self._clock() - entry.event.at)
+            )
+            self._settle(entry, "delivered")
+        except StoreUnavailable as error:
+            self._again(number, reply, DeliveryError(str(error), retryable=True))
+        except DeliveryError as error:
+            await self._failed(number, reply, error)
+        except Exception as error:  # noqa: BLE001 (an adapter is anybody's code; whatever it raises, nothing is lost)
+            self._again(number, reply, adapter_fault(error, self._sending.name, self._metrics))
+        finally:
+            self._busy.discard(sender)
+            for news in self._news.values():
+                news.set()
+            self._changed.set()
+
+    async def _may_be_sent(self, entry: Entry) -> bool:
+        """Whether the person still is where the reply left them, as far as that matters."""
+        intent, message = entry.event.decision.intent, entry.event.message
+        if intent == "help":
+            return True
+        person = await self._people.get(message.sender)
+        program = entry.event.decision.program
+        state = (person or _NOBODY).state(program or "", self._sending.account)
+        return (state == "unsubscribed") == (intent == "opt_out")
+
+    async def _failed(self, number: str, reply: _Reply, error: DeliveryError) -> None:
+        entry = reply.entry
+        if isinstance(error, SendError) and error.failure == "opted_out":
+            try:
+                await self._people.block(entry.event.message.sender, self._sending.account, number, self._clock())
+            except StoreUnavailable as away:
+                self._again(number, reply, DeliveryError(str(away), retryable=True))
+                return
+            self._settle(entry, "blocked")
+        elif error.outcome_unknown:
+            self._give_up(entry, f"it is not known whether the text was sent: {error.reason}")
+            self._metrics.unknown_outcomes.labels(self._sending.name).inc()
+        elif error.retryable:
+            self._again(number, reply, error)
+        else:
+            self._give_up(entry, error.reason)
+
+    def _again(self, number: str, reply: _Reply, error: DeliveryError) -> None:
+        """Lets the reply wait by itself; and all others if the carrier asks for it, or cannot be reached."""
+        _log.warning("reply will be sent again", destination=self._sending.name, shard=self.shard, reason=error.reason)
+        self._metrics.deliveries.labels(self._sending.name, "retried").inc()
+        if error.retry_after is not None or not isinstance(error, SendError):
+            self._sending.gate.failed(error)
+        pause = (
+            min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**reply.failures) if error.retry_after is None else error.retry_after
+        )
+        reply.failures = min(reply.failures + 1, 16)
+        waiting = self._tasks.create_task(self._wait_after(pause, number, reply))
+        self._patient.add(waiting)
+        waiting.add_done_callback(self._patient.discard)
+
+    async def _wait_after(self, pause: float, number: str, reply: _Reply) -> None:
+        await asyncio.sleep(pause)
+        self._wait(number, reply)
+
+    def _give_up(self, entry: Entry, reason: str) -> None:
+        _log.warning("reply given up", destination=self._sending.name, event_id=entry.event.id, reason=reason)
+        self._dead.append((entry, reason))
+        self._settle(entry, "dead")
+
+    def _settle(self, entry: Entry, outcome: str) -> None:
+        self._metrics.deliveries.labels(self._sending.name, outcome).inc()
+        self._settled.add(entry.id)
+        self._changed.set()
+
+
+_NOBODY = Person({}, (), {})

@@ -1,0 +1,110 @@
+"""One text made ready for the store: its addresses normalised, its meaning found, and what follows from it chosen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from router._core import classify_address
+from router.decide import intended
+from router.errors import BadPayload
+from router.records import write_message
+from router.routing import Route, Routing
+from router.store import Commit
+from router.types import Inbound, Intent
+from router.unhandled import text_record, unheard
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A text, its addresses normalised, that only has to be committed."""
+
+    event_id: str
+    text: Inbound
+    commit: Commit
+
+
+def normalised(routing: Routing, account: str, text: Inbound) -> tuple[str, Inbound]:
+    """The kind of its sender, and the text with its addresses normalised. Raises `BadPayload`.
+
+    A recipient that the carrier does not name is found by what it calls the number; it stays None if nobody knows it.
+    """
+    kind, sender = classify_address(text.sender)
+    recipient = routing.number_called(account, text.recipient_ref)
+    recipient_kind = "phone"
+    if text.recipient is not None:
+        recipient_kind, recipient = classify_address(text.recipient)
+    if "malformed" in (kind, recipient_kind):
+        which = "sender (from)" if kind == "malformed" else "recipient (to)"
+        raise BadPayload(f"the {which} is neither a phone number, nor a short code, nor a name.")
+    return kind, replace(text, sender=sender, recipient=recipient)
+
+
+def prepare(
+    routing: Routing,
+    account: str,
+    text: Inbound,
+    at: float,
+    *,
+    late: bool = False,
+    again: bool = False,
+    lost: Callable[[], object] | None = None,
+) -> Prepared:
+    """What the store is asked to do about a text. Raises `BadPayload`.
+
+    `late`: it does not come in its turn. `again` is for a text that was accepted under its own id, although nobody was
+    told of it. `lost` is called if the store does not take it.
+    """
+    kind, text = normalised(routing, account, text)
+    owner, route = routing.find(account, text.channel, text.recipient)
+    match = routing.match(route, text)
+    intent = intended(match, text.opt_out_type)
+    destinations = _destinations(route, intent, kind)
+    rows = routing.rows(
+        route,
+        match,
+        text.opt_out_type,
+        person=kind in ("phone", "user_id"),
+        late=late,
+        silent=text.kind == "preference" or text.binary is not None,
+    )
+    event_id, digest = identity(account, text.sender, text.message_id, "again" if again else "")
+    message = write_message(event_id, at, owner, route.programs, text)
+    reason = unheard(route, destinations, text, intent)
+    commit = Commit(
+        sender=text.sender,
+        digest=digest,
+        consent=route.key,
+        overruled_by=route.overruled_by,
+        dedupe_seconds=dedupe_seconds(routing, account),
+        replies_per_hour=routing.replies_per_hour,
+        destinations=destinations + routing.reply_lane(account, rows),
+        need_alias=tuple(name for name in route.need_alias if name in destinations),
+        message=message,
+        undelivered=text_record(reason, account, at, message) if reason else b"",
+        rows=rows,
+        late_at=at if late else None,
+        lost=lost,
+    )
+    return Prepared(event_id, text, commit)
+
+
+def identity(account: str, sender: str, message_id: str, more: str = "") -> tuple[str, bytes]:
+    """The event's id, the same for every delivery of the text, and the shorter digest that the store keeps of it."""
+    name = "\0".join((account, sender, message_id, more)).encode("utf-8", "surrogatepass")
+    digest = blake2b(name, digest_size=16)
+    return f"evt_{digest.hexdigest()}", digest.digest()[:12]
+
+
+def dedupe_seconds(routing: Routing, account: str) -> int:
+    """How long a repeated message id of an account, or else of a neighbour service, is recognised."""
+    found = routing.accounts.get(account)
+    return found.dedupe_seconds if found else routing.api_dedupe_seconds
+
+
+def _destinations(route: Route, intent: Intent, kind: str) -> tuple[str, ...]:
+    if route.policy.program is None and intent != "opt_out":
+        return ()
+    if kind != "phone":
+        # An alias is a phone number; who has none cannot be addressed where aliases are needed.
+        return tuple(name for name in route.destinations if name not in route.need_alias)
+    return route.destinations

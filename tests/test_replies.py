@@ -1,0 +1,338 @@
+"""Replies on their way to people: urgency, pace, what is not sent any more, failures; over the real store."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from router.consent import STATES
+from router.delivery.attempt import Held
+from router.delivery.gate import Gate
+from router.delivery.http import HttpClient
+from router.delivery.pace import Pace
+from router.delivery.replies import ReplyLane, Sending
+from router.errors import DeliveryError, SendError
+from router.ports import Http
+from router.store import Commit, Commits, DeadLetters, Outbox, People, Store
+from router.tasks import cancelled
+from router.telemetry import Metrics
+from router.types import ConsentState, Outgoing, Row
+from tests.commits import Clock, text, until
+
+LANE = "reply:acme"
+
+
+@dataclass
+class Carrier:
+    """A carrier that takes texts as it is told, and keeps what it took."""
+
+    #: What `send` raises, text by text; when they are used up it takes what it is sent.
+    failures: list[Exception] = field(default_factory=list)
+    sent: list[Outgoing] = field(default_factory=list)
+    tried: list[Outgoing] = field(default_factory=list)
+    #: Nothing is taken before this is set.
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    news: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def send(self, http: Http, message: Outgoing) -> str:
+        self.tried.append(message)
+        async with self.news:
+            self.news.notify_all()
+        await self.open.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.append(message)
+        async with self.news:
+            self.news.notify_all()
+        return f"SM{len(self.sent)}"
+
+    async def has(self, count: int) -> list[str]:
+        """The texts taken, once there are as many."""
+        async with asyncio.timeout(10), self.news:
+            await self.news.wait_for(lambda: len(self.sent) >= count)
+        return [message.text for message in self.sent]
+
+    async def is_asked(self, count: int) -> None:
+        """Returns when it was asked to send as many."""
+        async with asyncio.timeout(10), self.news:
+            await self.news.wait_for(lambda: len(self.tried) >= count)
+
+
+def answer(name: str, sender: str, intent: str, after: ConsentState, reply: str | None) -> Commit:
+    """A text that leads to a state, and what it is answered."""
+    empty = dict.fromkeys(("keyword", "argument", "language", "rule"))
+    rows = []
+    for before in STATES:
+        decision = {"intent": intent, **empty, "program": "deals", "before": before, "after": after, "reply": reply}
+        rows.append(Row(before, after, True, 0, 0, orjson.dumps(decision), b""))
+    return text(name, tuple(rows), sender=sender, destinations=(LANE,), need_alias=())
+
+
+class Bench:
+    """A store, a shard and what it takes to send its replies."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.outbox = Outbox(store, [LANE])
+        self.people = People(store)
+        self.dead = DeadLetters(store, 100)
+        self.commits = Commits(store, unhandled_kept=8, clock=Clock(), on_failure=lambda: None)
+        self.senders = [f"+1415555{i:04d}" for i in range(200) if store.keys.shard_of(f"+1415555{i:04d}") == 0]
+        self.metrics = Metrics()
+        self.late_by = 0.0
+
+    async def custom(self, name: str, sender: int = 0) -> None:
+        """A keyword that is answered with its name."""
+        await self.commits.commit(answer(name, self.senders[sender], "custom", "subscribed", name))
+
+    async def stop(self, name: str, sender: int = 0, reply: str | None = "bye") -> None:
+        """An opt-out, confirmed."""
+        await self.commits.commit(answer(name, self.senders[sender], "opt_out", "unsubscribed", reply))
+
+    @asynccontextmanager
+    async def lane(self, carrier: Any, *, rate: float = 1000.0, within: float = 3600.0) -> AsyncIterator[ReplyLane]:
+        """A lane at work under a fresh lease."""
+        owner = f"w{random.random()}"
+        lease = await self.outbox.take(0, owner, 60.0)
+        assert lease
+        sending = Sending(
+            LANE,
+            "acme",
+            carrier,
+            HttpClient(1.0, allow_private=False),
+            Gate(time.monotonic, random.Random(1)),
+            Pace({"2020": rate}, time.monotonic),
+            within,
+        )
+        lane = ReplyLane(
+            Held(lease, time.monotonic() + 60),
+            sending,
+            self.outbox,
+            self.people,
+            self.metrics,
+            lambda: time.time() + self.late_by,
+            time.monotonic,
+        )
+        running = asyncio.create_task(lane.run())
+        try:
+            yield lane
+            lane.stop()
+            await running
+        finally:
+            await cancelled([running])
+            await self.outbox.release(lease)
+
+    async def settled(self) -> None:
+        """Returns when the outbox of the shard is empty."""
+
+        async def cut() -> bool:
+            return not await self.outbox.read(0, "0-0", 1)
+
+        await until(cut)
+
+    async def reasons(self) -> list[str]:
+        return [letter.reason async for letter in self.dead.each()]
+
+    def count(self, outcome: str) -> float:
+        return (
+            self.metrics.registry.get_sample_value(
+                "keyroute_deliveries_total", {"destination": LANE, "outcome": outcome}
+            )
+            or 0.0
+        )
+
+
+@pytest.fixture
+def bench(store: Store) -> Bench:
+    return Bench(store)
+
+
+@pytest.fixture
+def carrier() -> Carrier:
+    made = Carrier()
+    made.open.set()
+    return made
+
+
+async def test_a_reply_is_sent_to_the_person_from_the_number_that_was_texted(bench: Bench, carrier: Carrier) -> None:
+    await bench.custom("hello")
+    async with bench.lane(carrier):
+        await carrier.has(1)
+        await bench.settled()
+
+    assert carrier.sent == [Outgoing("evt_hello", "2020", bench.senders[0], "hello", "sms")]
+    assert bench.count("delivered") == 1
+
+
+async def test_replies_to_one_person_keep_their_order(bench: Bench, carrier: Carrier) -> None:
+    names = [f"n{number}" for number in range(30)]
+    for name in names:
+        await bench.custom(name)
+    async with bench.lane(carrier):
+        assert await carrier.has(30) == names
+
+
+async def test_a_confirmation_goes_ahead_of_everything_that_waits(bench: Bench, carrier: Carrier) -> None:
+    for sender in range(1, 8):
+        await bench.custom(f"n{sender}", sender)
+    await bench.stop("stop", 0)
+    async with bench.lane(carrier, rate=20.0):
+        texts = await carrier.has(8)
+
+    assert "bye" in texts[:2]
+
+
+async def test_who_has_opted_out_since_is_sent_nothing_but_the_confirmation(bench: Bench, carrier: Carrier) -> None:
+    await bench.custom("coupon")
+    await bench.stop("stop")
+    async with bench.lane(carrier):
+        await bench.settled()
+
+    assert [message.text for message in carrier.sent] == ["bye"]
+    assert bench.count("opted_out") == 1
+
+
+async def test_an_opt_out_that_was_taken_back_is_not_confirmed(bench: Bench, carrier: Carrier) -> None:
+    await bench.stop("stop")
+    await bench.custom("start")
+    async with bench.lane(carrier):
+        await bench.settled()
+
+    assert [message.text for message in carrier.sent] == ["start"]
+
+
+async def test_help_is_answered_whoever_asks(bench: Bench, carrier: Carrier) -> None:
+    await bench.stop("stop", reply=None)
+    await bench.commits.commit(answer("help", bench.senders[0], "help", "unsubscribed", "call us"))
+    async with bench.lane(carrier):
+        assert await carrier.has(1) == ["call us"]
+
+
+async def test_what_comes_too_late_is_not_sent(bench: Bench, carrier: Carrier) -> None:
+    await bench.custom("coupon", 1)
+    await bench.stop("stop", 2)
+    bench.late_by = 301.0
+    async with bench.lane(carrier):
+        await bench.settled()
+
+    assert [message.text for message in carrier.sent] == ["coupon"]
+    assert bench.count("late") == 1
+
+
+async def test_who_has_opted_out_at_the_carrier_is_noted(bench: Bench, carrier: Carrier) -> None:
+    carrier.failures = [SendError("21610", "opted_out")]
+    await bench.custom("coupon")
+    async with bench.lane(carrier):
+        await bench.settled()
+
+    person = await bench.people.get(bench.senders[0])
+    assert person
+    assert person.blocks["acme"].number == "2020"
+    assert bench.count("blocked") == 1
+    assert await bench.reasons() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SendError("no such number", "invalid_number"), "no such number"),
+        (SendError("refused", "permanent"), "refused"),
+        (
+            DeliveryError("timed out", retryable=True, outcome_unknown=True),
+            "it is not known whether the text was sent: timed out",
+        ),
+    ],
+)
+async def test_what_cannot_be_sent_or_may_have_been_is_a_dead_letter(
+    bench: Bench, carrier: Carrier, error: Exception, reason: str
+) -> None:
+    carrier.failures = [error]
+    await bench.custom("a", 1)
+    await bench.custom("b", 2)
+    async with bench.lane(carrier):
+        await carrier.has(1)
+        await bench.settled()
+
+    assert len(carrier.tried) == 2
+    assert await bench.reasons() == [reason]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SendError("slow down", "throttled", retry_after=0.01),
+        SendError("come again", "temporary"),
+        DeliveryError("no connection", retryable=True, retry_after=0.01),
+        ZeroDivisionError("a mistake in the adapter"),
+    ],
+)
+async def test_what_passes_is_tried_again(bench: Bench, carrier: Carrier, error: Exception) -> None:
+    carrier.failures = [error]
+    await bench.custom("coupon")
+    async with bench.lane(carrier):
+        assert await carrier.has(1) == ["coupon"]
+        await bench.settled()
+
+
+async def test_one_text_of_a_person_is_under_way_at_a_time(bench: Bench) -> None:
+    carrier = Carrier()
+    for name, sender in (("a1", 1), ("a2", 1), ("b1", 2)):
+        await bench.custom(name, sender)
+    async with bench.lane(carrier):
+        await carrier.is_asked(2)
+        assert sorted(message.text for message in carrier.tried) == ["a1", "b1"]
+        carrier.open.set()
+        await carrier.has(3)
+
+
+async def test_a_stop_waits_for_what_is_under_way_and_nothing_is_sent_twice(bench: Bench) -> None:
+    carrier = Carrier()
+    await bench.custom("a", 1)
+    async with bench.lane(carrier) as lane:
+        await carrier.is_asked(1)
+        lane.stop()
+        await bench.custom("b", 2)
+        carrier.open.set()
+        await carrier.has(1)
+    async with bench.lane(carrier):
+        assert await carrier.has(2) == ["a", "b"]
+
+
+async def test_what_was_settled_out_of_turn_is_not_sent_again(bench: Bench, carrier: Carrier) -> None:
+    carrier.failures = [SendError("come again later", "temporary", retry_after=60)]
+    await bench.custom("a", 1)
+    async with bench.lane(carrier) as lane:
+        await carrier.is_asked(1)
+        await bench.custom("b", 2)
+        lane.notify()
+    async with bench.lane(carrier):
+        assert sorted(await carrier.has(2)) == ["a", "b"]
+        await bench.settled()
+
+    assert len(carrier.sent) == 2
+
+
+async def test_a_number_sends_no_faster_than_it_may(bench: Bench, carrier: Carrier) -> None:
+    for sender in range(6):
+        await bench.custom(f"n{sender}", sender)
+    began = time.monotonic()
+    async with bench.lane(carrier, rate=20.0):
+        await carrier.has(6)
+
+    assert time.monotonic() - began >= 5 / 20
+
+
+async def test_processes_share_the_pace_of_a_number() -> None:
+    pace = Pace({"2020": 100.0}, time.monotonic)
+    pace.processes = 4
+    began = time.monotonic()
+    for _ in range(3):
+        await pace.turn("2020")
+
+    assert time.monotonic() - began >= 2 * 4 / 100

@@ -1,0 +1,45 @@
+"""What is kept of requests that make no sense: all that reading them again needs, and no secret."""
+
+from pathlib import Path
+
+import orjson
+
+from router.config import load
+from router.records import read_request
+from router.routing import Routing
+from router.types import RawRequest
+from router.unhandled import MOST_KEPT, request_record
+from tests.running import write_configuration
+
+KANNEL = """
+[accounts.gateway]
+carrier = "kannel"
+tokens = ["file:gateway.secret"]
+sendsms_url = "http://127.0.0.1:13013/cgi-bin/sendsms"
+username = "us"
+password = "file:password.secret"
+"""
+
+
+def test_headers_that_the_carrier_speaks_in_are_kept_and_secrets_are_not(tmp_path: Path) -> None:
+    (tmp_path / "gateway.secret").write_text("a secret/token")
+    (tmp_path / "password.secret").write_text("password")
+    account = Routing(load(write_configuration(tmp_path, extra=KANNEL))).accounts["gateway"]
+    headers = {"content-type": "text/plain", "x-kannel-from": "+14155550101", "authorization": "Basic QQ=="}
+    query = b"token=a%20secret%2Ftoken&again=a+secret%2Ftoken&raw=a secret/token&id=1"
+    request = RawRequest("gateway", "POST", query, headers, b"STOP", 1.0, "/in/gateway")
+    record = orjson.loads(request_record(request, "why", 2.0, account.kept_headers, account.secrets))
+    kept = read_request(record["request"])
+
+    assert kept.headers == {"content-type": "text/plain", "x-kannel-from": "+14155550101"}
+    assert kept.query == b"token=...&again=...&raw=...&id=1"
+    assert (kept.body, kept.path, record["cut"]) == (b"STOP", "/in/gateway", False)
+    assert set(account.secrets) == {"a secret/token", "password"}
+
+
+def test_what_is_too_long_is_cut_and_says_so() -> None:
+    request = RawRequest("gateway", "POST", b"", {}, b"x" * (MOST_KEPT + 1), 1.0)
+    record = orjson.loads(request_record(request, "why", 2.0))
+
+    assert len(read_request(record["request"]).body) == MOST_KEPT
+    assert record["cut"]
