@@ -14,6 +14,7 @@ from tests.running import write_configuration
 KANNEL = """
 [accounts.gateway]
 carrier = "kannel"
+allow_private = true
 tokens = ["file:gateway.secret"]
 sendsms_url = "http://127.0.0.1:13013/cgi-bin/sendsms"
 username = "us"

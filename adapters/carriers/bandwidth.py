@@ -150,7 +150,7 @@ def _texts(event: Mapping[str, Any], message: Mapping[str, Any]) -> list[Parsed]
         media=media,
         payload=_decoded(text(suggestion, "postbackData")) or None,
     )
-    return [found] if found.text or media or found.payload else []
+    return [found]
 
 
 def _receipts(event: Mapping[str, Any], message: Mapping[str, Any], *, failed: bool) -> list[Parsed]:

@@ -192,7 +192,7 @@ class Clickatell:
         message = replace(
             message, recipient=recipient, recipient_ref=None if recipient else message.recipient_ref or None
         )
-        return [message] if message.text or message.media or message.part else []
+        return [message]
 
 
 def _word(fields: Mapping[str, Any], name: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from adapters._credentials import CallerOptions, caller_checks, check_any, require_proof, token_check
 from adapters._gsm import codecs_of, is_gsm
 from adapters._http import HttpUrl
+from adapters._networks import answered_by_network
 from adapters._octets import decoded, dialled, octet_fields
 from adapters._requests import error_answer, required
 from adapters._sending import send_error
@@ -115,8 +116,8 @@ class Jasmin:
         return _ACKNOWLEDGED
 
     def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
-        """Nothing: Jasmin knows no keywords."""
-        return frozenset()
+        """What the network does: Jasmin knows no keywords."""
+        return answered_by_network(number_type, country)
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """Jasmin's limit is that of its user and of the operators behind it."""

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from adapters._credentials import CallerOptions, caller_checks, check_any, require_proof, token_check
 from adapters._gsm import is_gsm, part_of
 from adapters._http import HttpUrl
+from adapters._networks import answered_by_network
 from adapters._octets import codec_named, decoded, dialled, octet_fields
 from adapters._requests import content_type, error_answer, made_id, required
 from adapters._sending import send_error
@@ -147,8 +148,8 @@ class Kannel:
         return Answer(200, reply.encode("utf-8", "replace"), _PLAIN, headers)
 
     def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
-        """Nothing: Kannel knows no keywords of its own."""
-        return frozenset()
+        """What the network does: Kannel knows no keywords of its own."""
+        return answered_by_network(number_type, country)
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """Kannel has no limit: the operators behind it have."""

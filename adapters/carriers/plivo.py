@@ -121,7 +121,7 @@ class Plivo:
             opt_out_type=_OPT_OUT_TYPES.get(fields.get("MessageIntent", "").strip().lower()),
             payload=fields.get("ButtonPayload") or None,
         )
-        return [message] if message.text or media or message.opt_out_type or message.payload else []
+        return [message]
 
     def answer(self, result: Sequence[Outgoing] | RouterError) -> Answer:
         """Plivo XML with the replies, in their order."""

@@ -125,7 +125,7 @@ class StandardWebhooks:
             opt_out_type=_OPT_OUT_TYPES.get(text(data, "opt_out_type").upper()),
             payload=text(data, "payload") or None,
         )
-        return [message] if message.text or message.media or message.payload or message.opt_out_type else []
+        return [message]
 
     def answer(self, result: Sequence[Outgoing] | RouterError) -> Answer:
         """Only the status counts."""

@@ -56,7 +56,7 @@ _FAILURES: Mapping[str, SendFailure] = {
 }
 _ANSWERED: Mapping[NumberType, frozenset[Intent]] = {
     "long_code": frozenset({"opt_out", "opt_in", "help"}),
-    "toll_free": frozenset({"opt_out", "opt_in", "help"}),
+    "toll_free": frozenset({"opt_out", "opt_in"}),
     "short_code": frozenset(),
 }
 _RATES: Mapping[NumberType, float] = {"long_code": 1, "toll_free": 3, "short_code": 100}

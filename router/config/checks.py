@@ -5,7 +5,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from router._core import fold
-from router.config.settings import Destination, Keyword, Number, Program, Replies
+from router.config.settings import Account, Destination, Keyword, Number, Program, Replies
 from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted, suggestion
 from router.language import LANGUAGES, has_keywords
@@ -81,21 +81,24 @@ def destination_exists(name: str, destinations: Collection[str], at: Loc) -> Ite
     yield from _reference("destination", name, destinations, at)
 
 
-def destination_url(destination: Destination, at: Loc) -> Iterator[Complaint]:
+def urls(table: Destination | Account, at: Loc) -> Iterator[Complaint]:
     """Texts of people go in the clear, or to this network, only where the file says so."""
-    url = getattr(destination.options, "url", None)
-    if destination.allow_private or not isinstance(url, str):
-        return
+    for key, url in table.options:
+        if key.rpartition("_")[2] == "url" and isinstance(url, str) and not table.allow_private:
+            yield from _url(url, (*at, key))
+
+
+def _url(url: str, at: Loc) -> Iterator[Complaint]:
     consent = "set allow_private = true if the receiver is on this machine or in your own network"
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
-        yield Complaint((*at, "url"), "is not a web address.", 'Write it like "https://example.com/events".')
+        yield Complaint(at, "is not a web address.", 'Write it like "https://example.com/events".')
         return
     if url.startswith("http://"):
-        yield Complaint((*at, "url"), "would send what people text unencrypted.", f"Write https://, or {consent}.")
+        yield Complaint(at, "would send what people text unencrypted.", f"Write https://, or {consent}.")
     elif _is_private(host.rstrip(".")):
-        yield Complaint((*at, "url"), "leads into a private network.", f"Write a public address, or {consent}.")
+        yield Complaint(at, "leads into a private network.", f"Write a public address, or {consent}.")
 
 
 def languages(program: Program, at: Loc, replies: Collection[str]) -> Iterator[Complaint]:

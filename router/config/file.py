@@ -150,13 +150,15 @@ class _Reader:
         self.found += checks.signed_address(written, at)
         # What is wrong with the other keys is said even if the options cannot be used.
         account = self._table(Account, defaults | _own(Account, written), at, options=options or Options())
+        if account and options:
+            self.found += checks.urls(account, at)
         return account if options else None
 
     def _destination(self, written: dict[str, Any], at: Loc, adapter: type[Platform] | None) -> Destination | None:
         options = self._options(adapter.Options, written, at, Destination) if adapter else None
         destination = self._table(Destination, _own(Destination, written), at, options=options or Options())
         if destination and options:
-            self.found += checks.destination_url(destination, at)
+            self.found += checks.urls(destination, at)
         return destination if options else None
 
     def _program(

@@ -131,10 +131,10 @@ CASES = [
     ),
     case(
         "place",
-        [],
+        [text("")],
         body(event("requested-location-response", text=None, locationResponse={"latitude": 1.5, "longitude": 2})),
     ),
-    case("neither text nor media", [], body(event(text=None))),
+    case("neither text nor media", [text("")], body(event(text=None))),
     case("several", [text("STOP"), text("START")], body(event(text="STOP"), event(text="START"))),
     case(
         "several kinds, one broken",

@@ -81,7 +81,7 @@ CASES = [
     case("rcs button", [text("", channel="rcs", payload="join")], event(channel="rcs", text="", payload="join")),
     case("answered already", [text("Stop", opt_out_type="STOP")], event(text="Stop", opt_out_type="stop")),
     case("not answered", [text()], event(opt_out_type=None, brand_new=[1])),
-    case("neither text nor media", [], event(text="")),
+    case("neither text nor media", [text("")], event(text="")),
     case("another event", [], event("message.status")),
     case("an event of another shape", [], b'{"type":"contact.created","data":[1]}'),
     case("no type", BadPayload, b'{"data":{}}'),
