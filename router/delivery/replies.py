@@ -127,8 +127,7 @@ class ReplyLane:
         last = self._position
         while True:
             self._changed.clear()
-            room = 0 if self._stopping else _WINDOW - len(self._window)
-            entries = await self._outbox.read(self.shard, last, room) if room > 0 else []
+            entries = await self._next(last)
             for entry in entries:
                 self._take_up(entry)
                 last = entry.id
@@ -137,6 +136,19 @@ class ReplyLane:
                 return
             if not entries and recorded:
                 await self._changed.wait()
+
+    async def _next(self, last: str) -> list[Entry]:
+        """What follows in the outbox, as much as there is room for."""
+        room = 0 if self._stopping else _WINDOW - len(self._window)
+        try:
+            return await self._outbox.read(self.shard, last, room) if room > 0 else []
+        except StoreUnavailable:
+            if not self._busy:
+                raise
+            # What is under way is waited for: cut short, it would be sent a second time.
+            await asyncio.sleep(_STORE_PAUSE)
+            self._changed.set()
+            return []
 
     def _take_up(self, entry: Entry) -> None:
         self._window.append(entry)
