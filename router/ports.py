@@ -70,6 +70,8 @@ class Carrier(Protocol):
     retries: bool
     #: Whether `answer` hands replies to the person, so that they need not be sent.
     replies_inline: bool
+    #: Whether sending a text again under the same id is known to send it once.
+    idempotent: bool
     #: Whether `send` has what it needs: credentials above all.
     sends: bool
 

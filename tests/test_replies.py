@@ -36,6 +36,7 @@ class Carrier:
     failures: list[Exception] = field(default_factory=list)
     sent: list[Outgoing] = field(default_factory=list)
     tried: list[Outgoing] = field(default_factory=list)
+    idempotent: bool = False
     #: Nothing is taken before this is set.
     open: asyncio.Event = field(default_factory=asyncio.Event)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -278,6 +279,17 @@ async def test_what_passes_is_tried_again(bench: Bench, carrier: Carrier, error:
     async with bench.lane(carrier):
         assert await carrier.has(1) == ["coupon"]
         await bench.settled()
+
+
+async def test_what_may_have_been_sent_is_sent_again_where_that_sends_it_once(bench: Bench, carrier: Carrier) -> None:
+    carrier.idempotent = True
+    carrier.failures = [DeliveryError("timed out", retryable=True, outcome_unknown=True, retry_after=0.01)]
+    await bench.custom("coupon")
+    async with bench.lane(carrier):
+        assert await carrier.has(1) == ["coupon"]
+        await bench.settled()
+
+    assert [message.id for message in carrier.tried] == ["evt_coupon"] * 2
 
 
 async def test_one_text_of_a_person_is_under_way_at_a_time(bench: Bench) -> None:

@@ -101,6 +101,7 @@ class AwsSns:
 
     Options: ClassVar[OptionsType] = AwsSnsOptions
     replies_inline = False
+    idempotent = False
 
     def __init__(
         self, account: str, options: AwsSnsOptions, public_url: str | None, clock: Callable[[], float] = time.time

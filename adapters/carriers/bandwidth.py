@@ -66,6 +66,7 @@ class Bandwidth:
     Options: ClassVar[OptionsType] = BandwidthOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: BandwidthOptions, public_url: str | None) -> None:
         needed = (options.account_id, options.application_id, options.api_token, options.api_secret)

@@ -66,6 +66,7 @@ class Bird:
     Options: ClassVar[OptionsType] = BirdOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: BirdOptions, public_url: str | None) -> None:
         self.sends = bool(options.workspace_id and options.access_key and options.channel_ids)

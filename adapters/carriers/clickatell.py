@@ -85,6 +85,7 @@ class Clickatell:
     Options: ClassVar[OptionsType] = ClickatellOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: ClickatellOptions, public_url: str | None) -> None:
         self.sends = options.api_key is not None

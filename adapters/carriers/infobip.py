@@ -67,6 +67,7 @@ class Infobip:
 
     Options: ClassVar[OptionsType] = InfobipOptions
     replies_inline = False
+    idempotent = True
 
     def __init__(self, account: str, options: InfobipOptions, public_url: str | None) -> None:
         self.retries = options.retries

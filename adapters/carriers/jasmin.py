@@ -78,6 +78,7 @@ class Jasmin:
 
     Options: ClassVar[OptionsType] = JasminOptions
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: JasminOptions, public_url: str | None) -> None:
         self.retries = options.retries

@@ -93,6 +93,7 @@ class Kannel:
 
     Options: ClassVar[OptionsType] = KannelOptions
     replies_inline = True
+    idempotent = False
     headers_read = frozenset(f"x-kannel-{name}" for name in ("coding", "from", "time", "to", "udh"))
 
     def __init__(self, account: str, options: KannelOptions, public_url: str | None) -> None:

@@ -68,6 +68,7 @@ class MessageBird:
 
     Options: ClassVar[OptionsType] = MessageBirdOptions
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: MessageBirdOptions, public_url: str | None) -> None:
         self.retries = options.retries

@@ -78,6 +78,7 @@ class Plivo:
     Options: ClassVar[OptionsType] = PlivoOptions
     retries = True
     replies_inline = True
+    idempotent = False
 
     def __init__(self, account: str, options: PlivoOptions, public_url: str | None) -> None:
         self.sends = options.auth_id is not None

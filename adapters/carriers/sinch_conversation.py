@@ -78,6 +78,7 @@ class SinchConversation:
 
     Options: ClassVar[OptionsType] = SinchConversationOptions
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: SinchConversationOptions, public_url: str | None) -> None:
         self.retries = options.retries

@@ -73,6 +73,7 @@ class SinchSms:
     Options: ClassVar[OptionsType] = SinchSmsOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: SinchSmsOptions, public_url: str | None) -> None:
         self._options = options

@@ -74,6 +74,7 @@ class StandardWebhooks:
 
     Options: ClassVar[OptionsType] = StandardWebhooksOptions
     replies_inline = False
+    idempotent = True
     headers_read = frozenset({"webhook-id"})
 
     def __init__(

@@ -78,6 +78,7 @@ class Telnyx:
     replies_inline = False
 
     def __init__(self, account: str, options: TelnyxOptions, public_url: str | None) -> None:
+        self.idempotent = options.idempotency_key
         self.sends = options.api_key is not None
         self._options = options
         self._keys = [VerifyKey(key) for key in options.public_keys]

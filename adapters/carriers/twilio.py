@@ -86,6 +86,7 @@ class Twilio:
 
     Options: ClassVar[OptionsType] = TwilioOptions
     replies_inline = True
+    idempotent = False
 
     def __init__(self, account: str, options: TwilioOptions, public_url: str | None) -> None:
         self.retries = options.retries

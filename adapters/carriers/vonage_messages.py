@@ -96,6 +96,7 @@ class VonageMessages:
     Options: ClassVar[OptionsType] = VonageMessagesOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(
         self,

@@ -94,6 +94,7 @@ class VonageSms:
     Options: ClassVar[OptionsType] = VonageSmsOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: VonageSmsOptions, public_url: str | None) -> None:
         self.sends = bool(options.api_key and options.api_secret)

@@ -43,6 +43,7 @@ class WhatsApp:
     Options: ClassVar[OptionsType] = WhatsAppOptions
     retries = True
     replies_inline = False
+    idempotent = False
 
     def __init__(self, account: str, options: WhatsAppOptions, public_url: str | None) -> None:
         self.sends = options.access_token is not None and bool(options.phone_number_ids)

@@ -56,6 +56,7 @@ class Acme:
     Options: ClassVar[OptionsType] = AcmeOptions
     retries = True
     replies_inline = False
+    idempotent = True
 
     def __init__(self, account: str, options: AcmeOptions, public_url: str | None) -> None:
         self.sends = options.api_key is not None

@@ -57,7 +57,8 @@ class ReplyLane:
     """Sends replies as fast as their numbers may, under a lease.
 
     Nobody is sent a reply who has opted out since, nor one that comes too late. One text of a person is under way at a
-    time. What may have been sent is not sent again, but for what was under way when the process died.
+    time. What may have been sent is only sent again if the carrier sends it once all the same, or if the process died
+    while it was under way.
     """
 
     def __init__(
@@ -270,9 +271,9 @@ class ReplyLane:
                 self._again(number, reply, DeliveryError(str(away), retryable=True))
                 return
             self._settle(entry, "blocked")
-        elif error.outcome_unknown:
-            self._give_up(entry, f"it is not known whether the text was sent: {error.reason}")
+        elif error.outcome_unknown and not self._sending.carrier.idempotent:
             self._metrics.unknown_outcomes.labels(self._sending.name).inc()
+            self._give_up(entry, f"it is not known whether the text was sent: {error.reason}")
         elif error.retryable:
             self._again(number, reply, error)
         else:

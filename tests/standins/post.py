@@ -28,6 +28,7 @@ class Post:
 
     Options: ClassVar[OptionsType] = PostOptions
     replies_inline = True
+    idempotent = False
     sends = False
 
     def __init__(self, account: str, options: PostOptions, public_url: str | None) -> None:
