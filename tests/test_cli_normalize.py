@@ -32,7 +32,7 @@ def test_normalize_answers_every_line() -> None:
     ran = keyroute("normalize", "--region", "US", stdin="(415) 555-0101\n+44 20 7946 0018\nhello\n\n+999 12\n")
 
     none = "this is not a phone number: it has no digits of one; write + and 7 to 15 digits"
-    unknown = "this is not a phone number: it has no known country code; write it with + and the country code"
+    unknown = "this is not a phone number: it has no known country code; write + and the country code first"
     assert lines(ran) == [
         _number("(415) 555-0101", "+14155550101", "US"),
         _number("+44 20 7946 0018", "+442079460018", "GB"),

@@ -1,6 +1,6 @@
 # Phone numbers, as libphonenumber reads them. Part of _core.pyx.
 #
-# The tables are made by router/numbering.py, which says how they are read. What a text with letters, extensions or other
+# The tables are made by router/numbering.py, which says how they are read. What a text with letters, extensions or
 # parameters means is left to libphonenumber; everything else is worked out here, step by step as it does.
 
 cdef extern from "numbering.h" nogil:
@@ -67,7 +67,7 @@ cdef struct National:  # a number in two parts
     uint8_t second_room[LONGEST_WRITTEN + 2 * LONGEST_INSERT]
 
 _REASONS = {
-    INVALID_COUNTRY_CODE: ("invalid_country_code", "it has no known country code; write it with + and the country code"),
+    INVALID_COUNTRY_CODE: ("invalid_country_code", "it has no known country code; write + and the country code first"),
     NOT_A_NUMBER: ("not_a_number", "it has no digits of one; write + and 7 to 15 digits"),
     TOO_SHORT_AFTER_IDD: ("too_short_after_idd", "what follows the 00 is too short; write + and 7 to 15 digits"),
     TOO_SHORT: ("too_short_nsn", "it is too short; write + and 7 to 15 digits"),
