@@ -1,6 +1,7 @@
 """The `keyroute` command. Each subcommand stands in a file of its own, loaded when it is called."""
 
 import importlib
+import os
 import sys
 from importlib.metadata import version
 
@@ -63,9 +64,17 @@ def main() -> None:
         click.echo(f"keyroute: {error}", err=True)
         sys.exit(1)
     except BrokenPipeError:
+        _write_no_more()
         sys.exit(1)
     except OSError as error:
+        _write_no_more()
         click.echo(
             f"keyroute: {error.strerror or error}. See that the files and disks it works with are usable.", err=True
         )
         sys.exit(1)
+
+
+def _write_no_more() -> None:
+    """What could not be written would be tried again at the end of the process, and fail with another exit code."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
