@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -107,7 +107,7 @@ def made_id(*parts: bytes) -> str:
 
 def our_address(address: str, channel: Channel) -> tuple[str | None, str | None]:
     """(recipient, recipient_ref) of a text: an RCS agent is not a number, but what the carrier calls one of ours."""
-    if channel == "rcs" and classify_address(address)[0] == "malformed":
+    if channel == "rcs" and classify_address(address)[0] not in ("phone", "short_code"):
         return None, address or None
     return address or None, None
 
@@ -135,6 +135,8 @@ def check_basic(request: RawRequest, credentials: Iterable[tuple[str, str]]) -> 
     try:
         given = b64decode(encoded.strip(), validate=True) if scheme.lower() == "basic" else b""
     except ValueError:
+        given = b""
+    if b64encode(given).decode() != encoded.strip():  # there is one way to write it
         given = b""
     expected = [f"{user}:{password}".encode() for user, password in credentials]
     if not _is_one_of(given, expected):

@@ -60,10 +60,12 @@ class VerifyKey:
     def fits(self, given: str, message: bytes) -> bool:
         """Whether what came from outside, of any characters and length, is this key's signature in Base64."""
         try:
-            self._ready.verify(b64decode(given, validate=True), message)
+            signature = b64decode(given, validate=True)
+            self._ready.verify(signature, message)
         except (InvalidSignature, ValueError):
             return False
-        return True
+        # One way to write it, so that a changed character is a changed signature.
+        return b64encode(signature).decode() == given
 
 
 def _base64(text: str) -> bytes:

@@ -22,18 +22,18 @@ def request_record(
     headers: Container[str] = KEPT_HEADERS,
     secrets: Iterable[str] = (),
 ) -> bytes:
-    """An authentic request that makes no sense, with these headers and without the secrets that its URL shows."""
-    query = request.query
+    """An authentic request that makes no sense, with these headers and without the secrets that it shows."""
+    query, body = request.query, request.body
     for secret in secrets:
         for written in (secret.encode(), quote(secret, safe="").encode(), quote_plus(secret).encode()):
-            query = query.replace(written, b"...")
+            query, body = query.replace(written, b"..."), body.replace(written, b"...")
     kept = replace(
         request,
         query=query[:MOST_KEPT],
-        body=request.body[:MOST_KEPT],
+        body=body[:MOST_KEPT],
         headers={name: value for name, value in request.headers.items() if name in headers},
     )
-    cut = len(query) > MOST_KEPT or len(request.body) > MOST_KEPT
+    cut = len(query) > MOST_KEPT or len(body) > MOST_KEPT
     return _record("request", reason, at, request.account, {"request": request_fields(kept), "cut": cut})
 
 

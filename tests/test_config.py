@@ -376,7 +376,12 @@ CASES = [
         "Remove one of the two",
         account='trust_proxy_headers = true\npublic_url = "https://a.b/"',
     ),
-    case("user in a URL", "accounts.post.public_url", "without", account='public_url = "https://u@a.b/"'),
+    case(
+        "a slash in the user of a URL",
+        "accounts.post.public_url",
+        "as the carrier has it",
+        account='public_url = "https://u/v:w@a.b/"',
+    ),
     case("bad port in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://a:99999"'),
     case("bad bracket in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://[a"'),
     case("store unheard of", "store.url", "redis://", store='[store]\nurl = "mysql://db"'),

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -72,7 +72,8 @@ def answer(name: str, sender: str, intent: str, after: ConsentState, reply: str 
     for before in STATES:
         decision = {"intent": intent, **empty, "program": "deals", "before": before, "after": after, "reply": reply}
         rows.append(Row(before, after, True, 0, 0, orjson.dumps(decision), b""))
-    return text(name, tuple(rows), sender=sender, destinations=(LANE,), need_alias=())
+    commit = text(name, tuple(rows), sender=sender, destinations=(LANE,), need_alias=())
+    return replace(commit, message=orjson.dumps(orjson.loads(commit.message) | {"at": time.time()}))
 
 
 class Bench:
@@ -224,6 +225,30 @@ async def test_what_comes_too_late_is_not_sent(bench: Bench, carrier: Carrier) -
 
     assert [message.text for message in carrier.sent] == ["coupon"]
     assert bench.count("late") == 1
+
+
+async def test_what_failed_is_not_overtaken_but_by_a_confirmation(bench: Bench, carrier: Carrier) -> None:
+    carrier.failures = [SendError("come again", "temporary", retry_after=0.2)]
+    await bench.custom("first", 1)
+    await bench.custom("second", 1)
+    async with bench.lane(carrier):
+        assert await carrier.has(2) == ["first", "second"]
+
+
+async def test_a_number_that_fails_by_itself_holds_up_no_other_reply(bench: Bench, carrier: Carrier) -> None:
+    carrier.failures = [SendError("no id for this number", "auth", retry_after=60)]
+    for sender in range(5):
+        await bench.custom(f"n{sender}", sender)
+    async with bench.lane(carrier):
+        assert len(await carrier.has(4)) == 4
+
+
+async def test_a_reply_is_in_flight_until_the_store_knows_of_it(bench: Bench, carrier: Carrier) -> None:
+    await bench.custom("a", 1)
+    async with bench.lane(carrier) as lane:
+        await carrier.has(1)
+        await bench.settled()
+        assert not lane.in_flight
 
 
 async def test_who_has_opted_out_at_the_carrier_is_noted(bench: Bench, carrier: Carrier) -> None:

@@ -65,9 +65,9 @@ def _with_exact_ids(results: list[Any], body: bytes) -> list[Any]:
 
 
 def _entry(entry: dict[str, Any]) -> list[Parsed]:
-    if "seenAt" in entry:
+    if entry.get("seenAt") is not None:
         return []
-    if "status" in entry:
+    if isinstance(entry.get("status"), dict):
         return _receipts(entry)
     contact, message = table(entry, "contact"), entry.get("message")
     sender = _written(entry, "from") or text(contact, "phoneNumber") or text(contact, "userId")

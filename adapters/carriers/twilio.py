@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import Field
 
 from adapters._http import HttpUrl
-from adapters._requests import content_type, error_answer, signed_url
+from adapters._requests import content_type, error_answer, our_address, signed_url
 from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
@@ -118,8 +118,9 @@ class Twilio:
             return _receipts(fields)
         message_id = fields.get("MessageSid") or fields.get("SmsSid")
         channel, sender = _split_address(fields.get("From", ""))
-        _, recipient = _split_address(fields.get("To", ""))
-        if not (message_id and sender and recipient):
+        _, to = _split_address(fields.get("To", ""))
+        recipient, reference = our_address(to, channel or "sms")
+        if not (message_id and sender and to):
             raise BadPayload("MessageSid, From or To is missing or blank. Send only Twilio's messaging webhooks here.")
         media = _media(fields)
         message = Inbound(
@@ -131,6 +132,7 @@ class Twilio:
             media=media,
             opt_out_type=_OPT_OUT_TYPES.get(fields.get("OptOutType", "")),
             payload=fields.get("ButtonPayload") or None,
+            recipient_ref=reference,
         )
         return [message] if message.text or media or message.opt_out_type or message.payload else []
 

@@ -30,6 +30,16 @@ def _path(written: object, info: ValidationInfo) -> Path:
     return Path((info.context or {}).get("folder", "."), written)
 
 
+def _carrier_url(written: str) -> str:
+    """What a carrier was given may hold credentials, which then are part of what it signs."""
+    scheme, separator, rest = written.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    if at and (not credentials.isprintable() or set(credentials) & set(" /?#@")):
+        raise _error("url_shape", "is not a web address.", 'Write it as the carrier has it, "https://user:password@…".')
+    _http_url(f"{scheme}{separator}{place}")
+    return written
+
+
 def _http_url(written: str) -> str:
     try:
         parts = urlsplit(written)
@@ -199,7 +209,7 @@ class Account(Table):
     filled: ClassVar[frozenset[str]] = frozenset({"options"})
 
     carrier: str = Field(examples=["NAME"], description="Name of the carrier adapter.")
-    public_url: Url | None = Field(
+    public_url: Annotated[str, AfterValidator(_carrier_url)] | None = Field(
         description="The URL given to the carrier, if not `server.public_url` + `/in/ACCOUNT`; None if the proxy tells."
     )
     trust_proxy_headers: bool = Field(

@@ -62,6 +62,11 @@ class Lane:
         """Whether an attempt is under way now."""
         return self._attempts.in_flight > 0
 
+    @property
+    def grace(self) -> float:
+        """How long it may need beyond what all may, in seconds: its events can be sent a second time."""
+        return 0.0
+
     def notify(self) -> None:
         """The shard has new entries."""
         self._news.set()

@@ -20,8 +20,8 @@ _log = structlog.get_logger("router.delivery.replies")
 
 #: How long after an opt-out its one confirmation may be sent, in seconds (47 CFR 64.1200(a)(12)).
 CONFIRM_WITHIN = 300.0
-#: How many entries are looked at from the first on that is still open.
-_WINDOW = 500
+#: How many entries are looked at from the first on that is still open, and how many are read at once.
+_WINDOW, _READ_AT_ONCE = 5000, 500
 #: How many texts of a shard and account may be under way together.
 _MOST_IN_FLIGHT = 32
 #: The pause of a reply that failed, in seconds: the first, doubled each time, and the longest.
@@ -32,7 +32,10 @@ _STORE_PAUSE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A carrier account that replies are sent by. `name` is that of its lane, `answer_within` is in seconds."""
+    """A carrier account that replies are sent by. `name` is that of its lane.
+
+    In seconds: `answer_within`, and `timeout` of one request.
+    """
 
     name: str
     account: str
@@ -41,6 +44,7 @@ class Sending:
     gate: Gate
     pace: Pace
     answer_within: float
+    timeout: float = 0.0
 
 
 @dataclass(order=True, slots=True)
@@ -81,6 +85,7 @@ class ReplyLane:
         self._changed = asyncio.Event()
         self._stopping = False
         self._busy: set[str] = set()
+        self._unrecorded = False
 
     @property
     def shard(self) -> int:
@@ -89,8 +94,13 @@ class ReplyLane:
 
     @property
     def in_flight(self) -> bool:
-        """Whether a text is under way now."""
-        return bool(self._busy)
+        """Whether a text is under way now, or was, and the store does not know yet what became of it."""
+        return bool(self._busy or self._unrecorded)
+
+    @property
+    def grace(self) -> float:
+        """How long that may take, in seconds."""
+        return self._sending.timeout
 
     def notify(self) -> None:
         """The shard has new entries."""
@@ -110,9 +120,12 @@ class ReplyLane:
         self._dead: list[tuple[Entry, str]] = []
         self._waiting: dict[str, list[_Reply]] = {}
         self._news: dict[str, asyncio.Event] = {}
+        #: Whoever has a reply that failed and waits for its next attempt: later ones do not overtake it.
+        self._held_back: set[str] = set()
         #: Tasks that wait and send nothing themselves.
         self._patient: set[asyncio.Task[None]] = set()
         self._busy.clear()
+        self._unrecorded = False
         self._taken_up = 0
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -140,13 +153,13 @@ class ReplyLane:
 
     async def _next(self, last: str) -> list[Entry]:
         """What follows in the outbox, as much as there is room for."""
-        room = 0 if self._stopping else _WINDOW - len(self._window)
+        room = 0 if self._stopping else min(_READ_AT_ONCE, _WINDOW - len(self._window))
         try:
             return await self._outbox.read(self.shard, last, room) if room > 0 else []
         except StoreUnavailable:
-            if not self._busy:
+            if not self.in_flight:
                 raise
-            # What is under way is waited for: cut short, it would be sent a second time.
+            # What is under way is waited for and recorded: forgotten, it would be sent a second time.
             await asyncio.sleep(_STORE_PAUSE)
             self._changed.set()
             return []
@@ -175,6 +188,7 @@ class ReplyLane:
             self._settled.discard(self._position)
         books = (self._position, sorted(self._settled))
         if books == self._recorded and not self._dead:
+            self._unrecorded = False
             return True
         steps = Steps()
         dead = list(self._dead)
@@ -190,7 +204,8 @@ class ReplyLane:
             return False
         del self._dead[: len(dead)]
         self._recorded = books
-        return True
+        self._unrecorded = bool(self._dead or self._settled - set(books[1]))
+        return not self._unrecorded
 
     async def _work(self, number: str) -> None:
         """Sends the replies of one of our numbers, one at each of its turns."""
@@ -215,14 +230,17 @@ class ReplyLane:
             if self._is_late(reply.entry):
                 self._waiting[number].remove(reply)
                 self._settle(reply.entry, "late")
-            elif reply.entry.event.message.sender not in self._busy:
+                continue
+            sender = reply.entry.event.message.sender
+            if sender not in self._busy and not (sender in self._held_back and reply.others_first):
                 return reply
         return None
 
     def _is_late(self, entry: Entry) -> bool:
-        confirms = entry.event.decision.intent == "opt_out"
-        longest = min(CONFIRM_WITHIN, self._sending.answer_within) if confirms else self._sending.answer_within
-        return self._clock() - entry.joined > longest
+        if entry.event.decision.intent == "opt_out":
+            # From the opt-out itself, also for a dead letter that is tried again.
+            return self._clock() - entry.event.at > min(CONFIRM_WITHIN, self._sending.answer_within)
+        return self._clock() - entry.joined > self._sending.answer_within
 
     async def _send(self, number: str, reply: _Reply) -> None:
         entry = reply.entry
@@ -236,6 +254,7 @@ class ReplyLane:
             event = entry.event
             message = Outgoing.reply(event.id, event.message, number, event.decision.reply or "")
             await self._sending.carrier.send(self._sending.http, message)
+            self._sending.gate.succeeded()
             self._metrics.delivery_seconds.labels(self._sending.name, "known").observe(
                 max(0.0, self._clock() - entry.event.at)
             )
@@ -283,8 +302,11 @@ class ReplyLane:
         """Lets the reply wait by itself; and all others if the carrier asks for it, or cannot be reached."""
         _log.warning("reply will be sent again", destination=self._sending.name, shard=self.shard, reason=error.reason)
         self._metrics.deliveries.labels(self._sending.name, "retried").inc()
-        if error.retry_after is not None or not isinstance(error, SendError):
-            self._sending.gate.failed(error)
+        if not isinstance(error, SendError) or (error.retry_after is not None and error.status is not None):
+            self._sending.gate.failed(error)  # it is about more than this reply or its number
+        if len(self._window) >= _WINDOW:
+            self._give_up(reply.entry, f"it failed and held up thousands of others: {error.reason}")
+            return
         pause = (
             min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**reply.failures) if error.retry_after is None else error.retry_after
         )
@@ -294,7 +316,10 @@ class ReplyLane:
         waiting.add_done_callback(self._patient.discard)
 
     async def _wait_after(self, pause: float, number: str, reply: _Reply) -> None:
+        sender = reply.entry.event.message.sender
+        self._held_back.add(sender)
         await asyncio.sleep(pause)
+        self._held_back.discard(sender)
         self._wait(number, reply)
 
     def _give_up(self, entry: Entry, reason: str) -> None:
@@ -305,6 +330,7 @@ class ReplyLane:
     def _settle(self, entry: Entry, outcome: str) -> None:
         self._metrics.deliveries.labels(self._sending.name, outcome).inc()
         self._settled.add(entry.id)
+        self._unrecorded = True
         self._changed.set()
 
 

@@ -140,6 +140,7 @@ class Worker:
             _gate(),
             Pace(routing.texts_per_second(account), time.monotonic),
             settings.limits.reply_within_minutes * 60,
+            configured.timeout_seconds,
         )
 
     async def _hold_leases(self) -> None:
@@ -199,8 +200,9 @@ class Worker:
             self._seen.pop(shard, None)
         for lane, _ in lanes:
             lane.stop()
-        if in_flight := [task for lane, task in lanes if lane.in_flight]:
-            await asyncio.wait(in_flight, timeout=_GRACE)
+        if in_flight := [(lane, task) for lane, task in lanes if lane.in_flight]:
+            grace = max(_GRACE, *(lane.grace for lane, _ in in_flight))
+            await asyncio.wait([task for _, task in in_flight], timeout=grace)
         await cancelled(task for _, task in lanes)
         for one in held if release else ():
             try:

@@ -115,6 +115,11 @@ CASES = [
         form(BASE, From="whatsapp:US.1349", Body="hi"),
     ),
     case("rcs", [text("hi", channel="rcs")], form(BASE, From=f"rcs:{SENDER}", To=f"rcs:{RECIPIENT}", Body="hi")),
+    case(
+        "rcs agent",
+        [Inbound("SM1", SENDER, None, "STOP", channel="rcs", recipient_ref="acme_support_abcdefgh_agent")],
+        form(BASE, From=f"rcs:{SENDER}", To="rcs:acme_support_abcdefgh_agent", Body="STOP"),
+    ),
     case("short code", [text("hi", recipient="384387")], form(BASE, To="384387", Body="hi")),
     case("unknown prefix stays", [text("hi", sender="messenger:1")], form(BASE, From="messenger:1", Body="hi")),
     case("button", [text("Yes", payload="join")], form(BASE, Body="Yes", ButtonText="Yes", ButtonPayload="join")),

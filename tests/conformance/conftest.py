@@ -113,7 +113,7 @@ class Applications:
     def _problem(self, sample: Sample) -> str:
         """Nothing, if an account can be made of what the sample says of it."""
         if account_keys(sample.adapter) is None:
-            return f"No adapter speaks {sample.adapter!r}. Add it to ACCOUNTS in samples.py."
+            return f"No adapter speaks {sample.adapter!r}. Install its package, or add it to ACCOUNTS in samples.py."
         try:
             Routing(self._settings("one", [sample]))
         except KeyError as error:
@@ -122,6 +122,8 @@ class Applications:
             return "; ".join(f"{problem.key} {problem.message} {problem.remedy}" for problem in error.problems)
         except (RouterError, ValueError) as error:
             return str(error)
+        except (TypeError, AttributeError, LookupError) as error:  # a secret of another shape
+            return f"The sample's secret cannot be used ({type(error).__name__}: {error})."
         return ""
 
     def _settings(self, name: str, samples: list[Sample]) -> Settings:

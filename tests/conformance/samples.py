@@ -30,7 +30,7 @@ def caller(secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
 
 def token_or_caller(secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
     """The keys of an account whose carrier shows a token in the query of our address, if not something else."""
-    return {"tokens": [keep(secret["token"])]} if "token" in secret else caller(secret, keep)
+    return {"tokens": [keep(secret["token"])]} if secret.get("token") else caller(secret, keep)
 
 
 def sinch(name: str, secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def vonage_sms(secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
 
 def only(secret: dict[str, Any], *names: str) -> dict[str, Any]:
     """Those of the names that a sample speaks of."""
-    return {name: secret[name] for name in names if name in secret}
+    return {name: secret[name] for name in names if secret.get(name) is not None}
 
 
 def one_to_one(name: str, secret: dict[str, Any], keep: Keep) -> dict[str, Any]:
@@ -101,7 +101,7 @@ ACCOUNTS: dict[str, Callable[[dict[str, Any], Keep], dict[str, Any]]] = {
     },
     "clickatell": lambda secret, keep: {
         "carrier": "clickatell",
-        **({"tokens": [keep(secret["token"])]} if "token" in secret else caller(secret, keep)),
+        **({"tokens": [keep(secret["token"])]} if secret.get("token") else caller(secret, keep)),
         **only(secret, "default_to"),
     },
     "standard-webhooks": lambda secret, keep: {
@@ -120,7 +120,7 @@ ACCOUNTS: dict[str, Callable[[dict[str, Any], Keep], dict[str, Any]]] = {
     "whatsapp": lambda secret, keep: {
         "carrier": "whatsapp",
         "app_secrets": [keep(secret["app_secret"])],
-        "verify_tokens": [keep(secret["verify_token"])] if "verify_token" in secret else [],
+        "verify_tokens": [keep(secret["verify_token"])] if secret.get("verify_token") else [],
     },
     "aws-sns": lambda secret, keep: {"carrier": "aws_sns", "topic_arns": secret["topic_arns"]},
     "kannel": lambda secret, keep: {"carrier": "kannel", **token_or_caller(secret, keep)},
@@ -214,6 +214,9 @@ def read_samples(folder: Path) -> list[Sample]:
     rounds: Counter[str] = Counter()
     for number, path in enumerate(sorted(folder.rglob("*.json"))):
         content = json.loads(path.read_text())
+        if not isinstance(content, dict) or not {"request", "expect", "now"} <= content.keys():
+            continue  # JSON of another kind
+        content.setdefault("secret", {})
         found = _PATH.fullmatch(content["request"].get("path", ""))
         account = found[1] if found else f"sample-{number}"
         name = path.relative_to(folder).with_suffix("").as_posix()
