@@ -19,7 +19,7 @@ from router.delivery.pace import Pace
 from router.delivery.replies import ReplyLane, Sending
 from router.errors import DeliveryError, SendError
 from router.ports import Http
-from router.store import Commit, Commits, DeadLetters, Outbox, People, Store
+from router.store import Commit, Commits, DeadLetters, Lease, Outbox, People, Steps, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import ConsentState, Outgoing, Row
@@ -34,6 +34,8 @@ class Carrier:
 
     #: What `send` raises, text by text; when they are used up it takes what it is sent.
     failures: list[Exception] = field(default_factory=list)
+    #: What is never taken.
+    never: str = ""
     sent: list[Outgoing] = field(default_factory=list)
     tried: list[Outgoing] = field(default_factory=list)
     idempotent: bool = False
@@ -48,6 +50,8 @@ class Carrier:
         await self.open.wait()
         if self.failures:
             raise self.failures.pop(0)
+        if message.text == self.never:
+            raise SendError("come again", "temporary")
         self.sent.append(message)
         async with self.news:
             self.news.notify_all()
@@ -243,12 +247,43 @@ async def test_a_number_that_fails_by_itself_holds_up_no_other_reply(bench: Benc
         assert len(await carrier.has(4)) == 4
 
 
+async def test_a_reply_that_nobody_takes_holds_up_no_confirmation_behind_hundreds_of_others(
+    bench: Bench, carrier: Carrier
+) -> None:
+    carrier.never = "stuck"
+    await bench.custom("stuck", 0)
+    await asyncio.gather(*(bench.custom(f"n{place}", 1 + place % 20) for place in range(600)))
+    await bench.stop("stop", 25)
+    async with bench.lane(carrier, rate=100_000.0):
+        assert "bye" in await carrier.has(601)
+
+
+class SlowOutbox(Outbox):
+    """An outbox that waits before it tells the store anything."""
+
+    def __init__(self, store: Store, destinations: list[str]) -> None:
+        super().__init__(store, destinations)
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+
+    async def settle(self, lease: Lease, destination: str, steps: Steps) -> list[int]:
+        self.asked.set()
+        await self.answers.wait()
+        return await super().settle(lease, destination, steps)
+
+
 async def test_a_reply_is_in_flight_until_the_store_knows_of_it(bench: Bench, carrier: Carrier) -> None:
+    bench.outbox = slow = SlowOutbox(bench.store, [LANE])
     await bench.custom("a", 1)
     async with bench.lane(carrier) as lane:
         await carrier.has(1)
+        await slow.asked.wait()
+        assert lane.in_flight
+        slow.answers.set()
         await bench.settled()
-        assert not lane.in_flight
+    async with bench.lane(carrier):
+        await bench.custom("b", 1)
+
+    assert [message.text for message in carrier.sent] in (["a"], ["a", "b"])
 
 
 async def test_who_has_opted_out_at_the_carrier_is_noted(bench: Bench, carrier: Carrier) -> None:
