@@ -1,4 +1,4 @@
-"""Signatures in and out: HMAC with many keys, Ed25519, and Standard Webhooks, which is built on both.
+"""Signatures in and out: HMAC with many keys, and Standard Webhooks, which is built on it.
 
 Secrets are compared in constant time, and whatever is wrong with a signature is `BadSignature`.
 """
@@ -7,15 +7,17 @@ import hmac
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from router.errors import BadSignature
 from router.ports import Secret
+
+if TYPE_CHECKING:
+    # Not loaded by who verifies no such signature: it takes 5 MB.
+    from adapters._public_keys import VerifyKey
 
 Algorithm = Literal["md5", "sha1", "sha224", "sha256", "sha384", "sha512"]
 
@@ -51,39 +53,10 @@ def matches(given: str, signature: bytes) -> bool:
     return hmac.compare_digest(given.encode("ascii", "replace"), signature)
 
 
-class VerifyKey:
-    """An Ed25519 public key, made ready once, from its Base64 with or without `whpk_`; else raises `ValueError`."""
-
-    def __init__(self, text: str) -> None:
-        self._ready = Ed25519PublicKey.from_public_bytes(_base64(text.strip().removeprefix("whpk_")))
-
-    def fits(self, given: str, message: bytes) -> bool:
-        """Whether what came from outside, of any characters and length, is this key's signature in Base64."""
-        try:
-            signature = b64decode(given, validate=True)
-            self._ready.verify(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        # One way to write it, so that a changed character is a changed signature.
-        return b64encode(signature).decode() == given
-
-
-def _base64(text: str) -> bytes:
+def decode_base64(text: str) -> bytes:
+    """What Base64 with or without padding stands for. Raises `ValueError`."""
     encoded = text.strip().rstrip("=")
     return b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-
-
-def _check_public_key(text: str) -> str:
-    try:
-        VerifyKey(text)
-    except ValueError:
-        remedy = "Write it as the sender shows it: the Base64 of 32 bytes."
-        raise PydanticCustomError("key_shape", "is not an Ed25519 public key.", {"remedy": remedy}) from None
-    return text
-
-
-#: An Ed25519 public key in Base64, with or without `whpk_`. It is no secret.
-PublicKey = Annotated[str, AfterValidator(_check_public_key)]
 
 
 def webhook_secret(text: str) -> bytes:
@@ -92,7 +65,7 @@ def webhook_secret(text: str) -> bytes:
     Raises `ValueError`, which says what to write and does not repeat the secret.
     """
     try:
-        key = _base64(text.strip().removeprefix("whsec_"))
+        key = decode_base64(text.strip().removeprefix("whsec_"))
     except ValueError:
         raise ValueError('The webhook secret is not Base64. Write it as it was issued: "whsec_" and Base64.') from None
     if not key:
@@ -130,7 +103,7 @@ def verify_webhook(
     now: float,
     *,
     tolerance: int = TOLERANCE,
-    public_keys: Sequence[VerifyKey] = (),
+    public_keys: "Sequence[VerifyKey]" = (),
 ) -> None:
     """Raises `BadSignature` unless one of the secrets or keys signed this body, no more than `tolerance` from `now`.
 

@@ -13,17 +13,10 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from adapters._http import HttpUrl, json_body, utc_time
+from adapters._public_keys import PublicKey, VerifyKey
 from adapters._requests import entries, error_answer, json_object, required, table, text
 from adapters._sending import send_error
-from adapters._signing import (
-    TOLERANCE,
-    PublicKey,
-    VerifyKey,
-    WebhookSecrets,
-    sign_webhook,
-    verify_webhook,
-    webhook_secret,
-)
+from adapters._signing import TOLERANCE, WebhookSecrets, sign_webhook, verify_webhook, webhook_secret
 from router.errors import BadPayload, RouterError
 from router.ports import Http, Options, OptionsType, Parsed
 from router.types import (

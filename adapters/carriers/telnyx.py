@@ -11,9 +11,10 @@ from pydantic import Field
 
 from adapters._http import HttpUrl, json_body
 from adapters._networks import US_RATES
+from adapters._public_keys import PublicKey, VerifyKey
 from adapters._requests import entries, error_answer, json_object, required, table, text
 from adapters._sending import response_json, send_error
-from adapters._signing import TOLERANCE, PublicKey, VerifyKey, check_timestamp
+from adapters._signing import TOLERANCE, check_timestamp
 from router.errors import BadPayload, BadSignature, RouterError
 from router.ports import Http, Options, OptionsType, Parsed, Secret
 from router.types import (
