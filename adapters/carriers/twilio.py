@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import Field
 
 from adapters._http import HttpUrl
+from adapters._networks import US_RATES
 from adapters._requests import content_type, error_answer, our_address, signed_url
 from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
@@ -59,7 +60,6 @@ _ANSWERED: Mapping[NumberType, frozenset[Intent]] = {
     "toll_free": frozenset({"opt_out", "opt_in"}),
     "short_code": frozenset(),
 }
-_RATES: Mapping[NumberType, float] = {"long_code": 1, "toll_free": 3, "short_code": 100}
 _MEDIA_COUNT = re.compile(r"[0-9]{1,2}")
 _BODY_DIGEST = re.compile(rb"(?:^|&)bodySHA256=([0-9a-f]{64})(?:&|$)")
 
@@ -151,7 +151,7 @@ class Twilio:
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """As for numbers outside 10DLC; more is agreed on with Twilio."""
-        return _RATES[number_type]
+        return US_RATES[number_type]
 
     async def send(self, http: Http, message: Outgoing) -> str:
         """Twilio has no idempotency key: a text whose outcome is unknown may have been sent."""

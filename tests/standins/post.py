@@ -60,7 +60,7 @@ class Post:
         return 3.0 if number_type == "long_code" and country == "US" else 30.0
 
     async def send(self, http: Http, message: Outgoing) -> str:
-        raise NotImplementedError
+        raise AssertionError("this carrier gives its replies in the answer")
 
 
 class Messenger(Post):
