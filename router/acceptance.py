@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import orjson
-
-from router._core import classify_address
+from router.calls import Call, prepare_block, prepare_call
 from router.errors import BadPayload, StoreUnavailable
 from router.parts import Long, join, kept_part, place
 from router.ports import Parsed
-from router.records import read_answer, write_answer, write_message
+from router.records import read_answer, read_decision, write_answer, write_message
 from router.routing import Routing
-from router.store import Commits, DeadLetters, Group, Part, Parts, People
+from router.store import Commits, Committed, DeadLetters, Group, Part, Parts
 from router.telemetry import Metrics
 from router.texts import Prepared, dedupe_seconds, identity, normalised, prepare
 from router.types import Decision, Inbound, RawRequest, Receipt
@@ -37,7 +35,7 @@ class _Sorted:
 
     whole: list[Prepared] = field(default_factory=list)
     parts: list[tuple[Inbound, Part]] = field(default_factory=list)
-    blocks: list[Receipt] = field(default_factory=list)
+    blocks: list[Prepared] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -48,7 +46,6 @@ class Acceptance:
         self,
         commits: Commits,
         parts: Parts,
-        people: People,
         dead: DeadLetters,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -57,7 +54,6 @@ class Acceptance:
         """`on_failure` is called at once when the store does not take something."""
         self._commits = commits
         self._parts = parts
-        self._people = people
         self._dead = dead
         self._metrics = metrics
         self._clock = clock
@@ -77,22 +73,32 @@ class Acceptance:
         with self._noticed():
             for text, part in found.parts:
                 accepted += await self._add(routing, request, text, part, lost)
-            for receipt in found.blocks:
-                await self._block(request, receipt)
+            await self._commit(found.blocks)
         return accepted, found.problems
 
     async def commit(self, account: str, prepared: Sequence[Prepared]) -> list[Accepted]:
         """The same for texts that are prepared already."""
         if not prepared:
             return []
-        with self._metrics.commit_seconds.time():
-            committed = await asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
         accepted = []
-        for one, result in zip(prepared, committed, strict=True):
-            decision = Decision(**orjson.loads(result.decision))
+        for one, result in zip(prepared, await self._commit(prepared), strict=True):
+            decision = read_decision(result.decision)
             self._count(account, decision, first=result.first)
             accepted.append(Accepted(one.event_id, one.text, decision))
         return accepted
+
+    async def call(self, routing: Routing, calls: Sequence[Call]) -> list[Decision]:
+        """Makes durable what callers of the API say. Raises `BadPayload`, and then nothing was done."""
+        now = self._clock()
+        prepared = [prepare_call(routing, call, now) for call in calls]
+        with self._noticed():
+            return [read_decision(result.decision) for result in await self._commit(prepared)]
+
+    async def block(self, routing: Routing, account: str, receipt: Receipt) -> None:
+        """Notes that a carrier sends a person nothing."""
+        prepared = prepare_block(routing, account, receipt, self._clock())
+        if prepared:
+            await self._commit([prepared])
 
     async def sweep(self, routing: Routing) -> None:
         """Accepts the long texts whose time is over, as far as they have come.
@@ -116,7 +122,8 @@ class Acceptance:
                 if isinstance(item, BadPayload):
                     found.problems.append(str(item))
                 elif isinstance(item, Receipt) and item.failure == "opted_out":
-                    found.blocks.append(item)
+                    block = prepare_block(routing, account, item, at)
+                    found.blocks += [block] if block else []
                 elif isinstance(item, Inbound) and (part := place(item)):
                     _, text = normalised(routing, account, item)
                     found.parts.append((text, kept_part(account, text, part, at, late=late)))
@@ -175,12 +182,9 @@ class Acceptance:
         message = write_message(event_id, long.began, long.account, (), long.text)
         await self._dead.keep(text_record(reason, long.account, self._clock(), message))
 
-    async def _block(self, request: RawRequest, receipt: Receipt) -> None:
-        kind, person = classify_address(receipt.recipient or "")
-        if kind in ("phone", "user_id"):
-            number_kind, number = classify_address(receipt.sender or "")
-            ours = None if number_kind == "malformed" else number
-            await self._people.block(person, request.account, ours, request.received_at)
+    async def _commit(self, prepared: Sequence[Prepared]) -> list[Committed]:
+        with self._metrics.commit_seconds.time():
+            return await asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:

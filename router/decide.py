@@ -1,26 +1,31 @@
-"""From what a text means to what follows from it: one row for each state that the sender may be in.
+"""From what a text means to what follows from it for one program: a row for each state that the sender may be in.
 
 Pure: no I/O, no clock. The store finds the sender's state and applies that state's row, in one atomic call.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import orjson
 
-from router.consent import STATES, OptInMode, ReplyKind, Step, step
-from router.rules import Match
+from router.consent import STATES, Call, OptInMode, ReplyKind, Step, call_step, step
+from router.rules import Match, Rule
 from router.types import ConsentState, Decision, Intent, OptOutType, Row
 
 _HINTED: dict[OptOutType, Intent] = {"STOP": "opt_out", "START": "opt_in", "HELP": "help"}
+_CALLED: dict[Call, Intent] = {"subscribe": "opt_in", "welcome": "opt_in", "ask": "opt_in", "unsubscribe": "opt_out"}
 _DAY = 86_400
+_HOUR = 3_600
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a number's program says about answering. `program` is None for a number that no program has.
+    """What a program says about answering on one of its numbers. `program` is None for a number that no program has.
 
-    `replies`: language → kind of reply → text. `carrier_answers`: the intents that the carrier answers itself.
+    `replies`: language → kind of reply → text. `carrier_answers`: the intents whose keywords the carrier answers
+    itself. `deaf_to`: the intents that mean nothing on this number. `network_blocks`: the network itself keeps a block
+    for who texts STOP, until they text START.
     """
 
     program: str | None
@@ -29,37 +34,71 @@ class Policy:
     languages: tuple[str, ...]
     replies: Mapping[str, Mapping[ReplyKind, str]]
     carrier_answers: frozenset[Intent]
+    choose_within_hours: int = 24
+    deaf_to: frozenset[Intent] = frozenset()
+    network_blocks: bool = False
 
 
-def decide(
-    policy: Policy, match: Match, hint: OptOutType | None, *, person: bool, late: bool = False, silent: bool = False
-) -> tuple[Row, ...]:
-    """The rows in the order of `consent.STATES`.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a text is to be taken.
 
     `hint` is the carrier's own reading; it has already answered the person. `person` is False for a sender that is a
     machine or a name: it has no consent to change and is never answered. `late` is a text that is not taken in its
     turn (it waited on disk, or was a dead letter): nobody is answered, and only an opt-out overrules what the person
-    has said since. `silent` is for what is not a text to us: it is never answered.
+    has said since. `silent` is for what is not a text to us: it is never answered. `which` makes the confirmation of an
+    opt-out ask which programs to keep.
     """
-    intent = intended(match, hint)
-    silent = silent or late or hint is not None or not person
-    answer = not (silent or match.from_machine or intent in policy.carrier_answers)
-    return tuple(_row(policy, match, intent, state, person=person, answer=answer, late=late) for state in STATES)
+
+    hint: OptOutType | None = None
+    person: bool = True
+    late: bool = False
+    silent: bool = False
+    which: bool = False
 
 
-def intended(match: Match, hint: OptOutType | None) -> Intent:
+def decide(policy: Policy, match: Match, reading: Reading) -> tuple[Row, ...]:
+    """The rows in the order of `consent.STATES`."""
+    intent = intended(policy, match, reading.hint)
+    # A number without a program has nothing to subscribe to; an opt-out sent to it holds for the whole account.
+    counts = reading.person and (policy.program is not None or intent == "opt_out")
+    named = match.rule is not None and match.rule.program is not None
+
+    def found(state: ConsentState) -> Step:
+        if not counts:
+            return Step(state, None)
+        return step(policy.opt_in, intent, state, named=named, which=reading.which)
+
+    return tuple(_row(policy, match, intent, state, found(state), reading, counts=counts) for state in STATES)
+
+
+def decide_call(policy: Policy, match: Match, call: Call) -> tuple[Row, ...]:
+    """The rows of what a caller of the API says; `match` names the rule that it came by."""
+    intent = _CALLED[call]
+    found: Callable[[ConsentState], Step] = lambda state: call_step(call, state)  # noqa: E731
+    reading = Reading()
+    return tuple(_row(policy, match, intent, state, found(state), reading, counts=True) for state in STATES)
+
+
+def decide_block(policy: Policy) -> tuple[Row, ...]:
+    """The rows of a carrier's report that it sends the person nothing: a fact beside the consent, which stays."""
+    match = Match(Rule("none", None, None, "provider:block"))
+    rows = (_row(policy, match, "none", state, Step(state, None), Reading(), counts=False) for state in STATES)
+    return tuple(replace(row, recorded=True, block="set") for row in rows)
+
+
+def intended(policy: Policy, match: Match, hint: OptOutType | None) -> Intent:
     """What the text is taken for: our reading, or the carrier's where it has one and ours is not an opt-out."""
-    return _HINTED[hint] if hint and match.intent != "opt_out" else match.intent
+    intent = _HINTED[hint] if hint and match.intent != "opt_out" else match.intent
+    return "none" if intent in policy.deaf_to else intent
 
 
 def _row(
-    policy: Policy, match: Match, intent: Intent, before: ConsentState, *, person: bool, answer: bool, late: bool
+    policy: Policy, match: Match, intent: Intent, before: ConsentState, found: Step, reading: Reading, *, counts: bool
 ) -> Row:
-    # A number without a program has nothing to subscribe to; an opt-out sent to it holds for the whole account.
-    counts = person and (policy.program is not None or intent == "opt_out")
-    found = step(policy.opt_in, intent, before) if counts else Step(before, None)
-    rule = match.rule
     asks = match.asks and found.reply == "none"
+    answered = _answers(policy, match, intent, reading)
+    rule = match.rule
     decision = Decision(
         intent=intent,
         keyword=rule.keyword if rule else None,
@@ -69,35 +108,86 @@ def _row(
         rule=match.name,
         before=before,
         after=found.after,
-        reply=_reply(policy, match, "doubtful" if asks else found.reply) if answer else None,
+        reply=None,
     )
+    kind = found.reply if answered else None
+    replies = _replies(policy, match, "doubtful" if asks and kind else kind)
     otherwise = decision
-    if late and intent != "opt_out":
+    if reading.late and intent != "opt_out":
         otherwise = replace(decision, after=before)
-    elif answer:
-        otherwise = replace(decision, reply=None)
     prompted = intent == "opt_in" and found.after == "pending"
+    # An opt-out is the latest word even where the state was the same: another one may have been given since.
+    renews = counts and (prompted or intent == "opt_out")
+    block = _block(policy, match, intent, reading)
     return Row(
         before=before,
         after=found.after,
-        # An opt-out is the latest word even where the state was the same: another one may have been given since.
-        renews=counts and (prompted or intent == "opt_out"),
-        expires_in=policy.confirm_within_days * _DAY if prompted else 0,
+        renews=renews,
+        expires_in=_lasts(policy, found.after) if renews or found.after != before else 0,
         asks_again_in=_DAY if asks else 0,
-        decision=orjson.dumps(decision),
-        otherwise=b"" if otherwise == decision else orjson.dumps(otherwise),
-        replies=decision.reply is not None,
+        decisions=tuple(orjson.dumps(replace(decision, reply=reply)) for reply in replies),
+        otherwise=b"" if otherwise == decision and replies == (None,) else orjson.dumps(otherwise),
+        replies=replies != (None,),
+        recorded=counts and (renews or found.after != before or intent == "help" or block != ""),
+        lapses_to="unsubscribed" if found.after == "choosing" else None,
+        language=_language(policy, match, reading),
+        block=block,
     )
 
 
-def _reply(policy: Policy, match: Match, kind: ReplyKind | None) -> str | None:
-    """The text in the keyword's language, else in the first of the program's languages that has one."""
+def _answers(policy: Policy, match: Match, intent: Intent, reading: Reading) -> bool:
+    """Whether the text may be answered by us."""
+    if reading.silent or reading.late or reading.hint or not reading.person or match.from_machine:
+        return False
+    # Carriers answer their keywords where they stand alone; Stop please!! is ours to answer.
+    return not (intent in policy.carrier_answers and match.layer == "keyword")
+
+
+def _block(policy: Policy, match: Match, intent: Intent, reading: Reading) -> Literal["", "set", "clear"]:
+    """What is to be noted of the block that the carrier or the network keeps of the person.
+
+    The network reads keywords that stand alone. Whoever texts START at all has no block that is worth a hint any more.
+    """
+    if not reading.person or match.layer is None:
+        return ""
+    if policy.network_blocks and intent == "opt_out" and match.layer == "keyword":
+        return "set"
+    return "clear" if intent == "opt_in" and not reading.late else ""
+
+
+def _lasts(policy: Policy, state: ConsentState) -> int:
+    """How long a state that is written now holds, in seconds; 0 for ever."""
+    lasts = {"pending": policy.confirm_within_days * _DAY, "choosing": policy.choose_within_hours * _HOUR}
+    return lasts.get(state, 0)
+
+
+def _language(policy: Policy, match: Match, reading: Reading) -> str:
+    """The language that the person is now known to speak, where that makes a difference."""
+    rule = match.rule
+    tells = rule is not None and rule.telling and rule.language in policy.languages
+    if not tells or rule is None or len(policy.languages) == 1 or reading.late or not reading.person:
+        return ""
+    return rule.language or ""
+
+
+def _replies(policy: Policy, match: Match, kind: ReplyKind | None) -> tuple[str | None, ...]:
+    """The reply to people of each of the program's languages, or the one to all: in the language of the keyword if that
+    tells it, else in the person's, else in the first of the program's languages that has one.
+    """
     if kind is None:
-        return None
-    own = match.rule.language if match.rule else None
-    languages = [name for name in (own, *policy.languages) if name]
+        return (None,)
+    texts = match.rule.replies if match.rule and kind == "custom" else None
+    told = (match.rule.language,) if match.rule and match.rule.telling and match.rule.language else ()
+    found = tuple(
+        _text(policy, texts, kind, (*told, language, *policy.languages))
+        for language in policy.languages[: 1 if told else None]
+    )
+    return found[:1] if len(set(found)) == 1 else found
+
+
+def _text(policy: Policy, own: Mapping[str, str] | None, kind: ReplyKind, languages: tuple[str, ...]) -> str | None:
+    """The text of the first language that has one; `own` are those of a keyword, if it is for them to answer."""
     if kind == "custom":
-        texts = match.rule.replies if match.rule else {}
-        return next((texts[name] for name in languages if texts.get(name)), None)
+        return next((own[name] for name in languages if own and own.get(name)), None)
     by_language = (policy.replies.get(name, {}).get(kind) for name in languages)
     return next((text for text in by_language if text), None)

@@ -8,6 +8,7 @@ import orjson
 import structlog
 
 from router.acceptance import Acceptance, Accepted, Lost
+from router.calls import Call
 from router.errors import BadPayload, DeliveryError, RequestError, RouterError, StoreUnavailable, UnknownAccount
 from router.outage import Outage
 from router.outbound import Outbound
@@ -18,7 +19,7 @@ from router.spill import Spill
 from router.store import DeadLetters
 from router.telemetry import Metrics
 from router.texts import prepare
-from router.types import Answer, Handshake, Inbound, Outgoing, RawRequest, Receipt
+from router.types import Answer, Decision, Handshake, Inbound, Outgoing, RawRequest, Receipt
 from router.unhandled import MOST_KEPT, request_record
 
 _log = structlog.get_logger("router.pipeline")
@@ -97,6 +98,15 @@ class Pipeline:
         """
         self._outage.check()
         return await self._accept(request, parsed, lost=lost)
+
+    async def call(self, calls: Sequence[Call]) -> list[Decision]:
+        """Makes durable what callers of the API say, all or nothing. Raises `BadPayload` and `StoreUnavailable`."""
+        self._outage.check()
+        return await self._acceptance.call(self.routing, calls)
+
+    async def block(self, account: str, receipt: Receipt) -> None:
+        """Notes that the carrier of an account sends a person nothing. Raises `StoreUnavailable`."""
+        await self._acceptance.block(self.routing, account, receipt)
 
     async def sweep(self) -> None:
         """Accepts the long texts that wait for parts no longer. Raises `StoreUnavailable`."""

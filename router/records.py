@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from router.types import Binary, Decision, Event, Inbound, Media, Part, RawRequest
+from router.types import Binary, Change, Decision, Event, Inbound, Media, Part, Proof, RawRequest
 
 _VERSION = 1
 
@@ -26,16 +26,26 @@ def read_event(message: bytes | str, decision: bytes | str, *, new_alias: bool =
         account=written["account"],
         programs=tuple(written["programs"]),
         message=read_text(written),
-        decision=Decision(**orjson.loads(decision)),
+        decision=read_decision(decision),
         new_alias=new_alias,
     )
+
+
+def read_decision(written: bytes | str) -> Decision:
+    """The decision in its JSON."""
+    return _decision(orjson.loads(written))
+
+
+def _decision(written: dict[str, Any]) -> Decision:
+    changes = tuple(Change(**change) for change in written.pop("changes", ()))
+    return Decision(**written, changes=changes)
 
 
 def read_text(written: dict[str, Any]) -> Inbound:
     """The text in what `write_message` wrote."""
     text = written["message"]
     parts: dict[str, Any] = {"media": tuple(Media(**media) for media in text["media"])}
-    for name, kind in (("part", Part), ("binary", Binary)):
+    for name, kind in (("part", Part), ("binary", Binary), ("proof", Proof)):
         if text.get(name):
             parts[name] = kind(**text[name])
     return Inbound(**text | parts)
@@ -60,7 +70,7 @@ def write_answer(event_id: str, decision: Decision) -> bytes:
 def read_answer(record: bytes) -> tuple[str, Decision]:
     """What `write_answer` was given."""
     written = orjson.loads(record)
-    return written["id"], Decision(**written["decision"])
+    return written["id"], _decision(written["decision"])
 
 
 def request_fields(request: RawRequest) -> dict[str, Any]:

@@ -6,11 +6,12 @@ opt_in because YES confirms only where a question is open; everything else about
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal, cast, get_args
 
 from router._core import KeywordMatcher, fold
+from router.consent import EVERYTHING
 from router.language import LANGUAGES, TRAPS, courtesy, keywords, real_words
 from router.language.automata import phrase_book
 from router.language.phrases import COMMON, files_of
@@ -42,6 +43,14 @@ Doubtful = Literal["opt_out", "ask", "leave"]
 #: The program of `RuleBook.default`.
 DEFAULT_PROGRAM = "default"
 
+#: Before the name of a program, in every language: the answer to the question which programs to keep.
+_KEEP = "keep"
+#: What STOP goes before in texts that ask for something else: such a word is not the name of a program.
+_NOT_A_PROGRAM = frozenset(
+    "at by in off on over up around here there it this that and or what when where why".split()  # noqa: SIM905
+    + "delivery light loss order orders payment payments shipment sign signs watch".split()  # noqa: SIM905
+)
+
 _PLAIN_LAYERS = (None, "keyword", "courtesy", "first_word", "inside", "phrase", "not_a_person")
 _PHRASE_LAYERS = ("phrase", "not_a_person")
 _PRIORITY: tuple[Intent, ...] = ("opt_out", "help", "confirm", "opt_in", "custom")
@@ -53,8 +62,9 @@ class Rule:
     """One meaning of one word. `keyword` is written as its list or the configuration writes it; None for what is said
     in another way than by words.
 
-    `language` is the program's language that the word belongs to, None for a keyword of the program's own.
-    `replies`: language → text.
+    `language` is the program's language that the word belongs to, None for a keyword of the program's own; `telling`
+    says that the word is of that language alone, and so tells which one the person speaks. `program` is the one whose
+    keyword it is, or that the text names, None if it is for all programs of a number. `replies`: language → text.
     """
 
     intent: Intent
@@ -63,6 +73,8 @@ class Rule:
     name: str
     replies: Mapping[str, str] = field(default_factory=dict)
     doubtful: bool = False
+    program: str | None = None
+    telling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +118,23 @@ class Explanation:
 class CustomKeyword:
     """A keyword of a program's own. Of the intent `custom` it also counts as the first word of a text.
 
-    `anywhere`: also inside a text, at the bounds of words.
+    `anywhere`: also inside a text, at the bounds of words. `program`: whose it is, on a number that several share.
     """
 
     text: str
     intent: Intent = "custom"
     replies: Mapping[str, str] = field(default_factory=dict)
     anywhere: bool = False
+    program: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeywordSet:
-    """Everything that a program listens to, and how closely.
+    """Everything that a program listens to, or the programs of a shared number together, and how closely.
 
     `layers_off`: ways of understanding that are not used; `keyword` always is. `doubtful`: what a text is that may be
-    an opt-out.
+    an opt-out. `called`: for each program of a shared number, what people call it behind STOP or START. `reserved`:
+    whether the words of the languages count at all.
     """
 
     program: str
@@ -128,6 +142,8 @@ class KeywordSet:
     custom: tuple[CustomKeyword, ...] = ()
     layers_off: frozenset[Layer] = frozenset()
     doubtful: Doubtful = "opt_out"
+    called: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reserved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +182,7 @@ class RuleBook:
     """
 
     def __init__(self, sets: Sequence[KeywordSet]) -> None:
+        sets = [_with_names(keyword_set) for keyword_set in sets]
         self._tables = {keyword_set.program: table for table, keyword_set in enumerate(sets)}
         self._doubtful = [keyword_set.doubtful for keyword_set in sets]
         self._reserved_rules: list[Rule] = []
@@ -179,7 +196,7 @@ class RuleBook:
         self.matcher = KeywordMatcher(
             self._entries(sets, groups),
             ((word, -1 - number) for languages, number in groups.items() for word in _courtesy(languages)),
-            tables=[(groups[_with_english(found.languages)], _layers(found.layers_off)) for found in sets],
+            tables=[(groups[_spoken_by(found)], _layers(found.layers_off)) for found in sets],
             groups=[(files_of(languages), real_words(languages)) for languages in groups],
             phrases=self._phrases,
         )
@@ -195,18 +212,33 @@ class RuleBook:
         table = self._tables[program]
         found = self.matcher.find(text, table)
         if found is None:
-            return NO_MATCH
+            return self._unknown_argument(text, self._sets[table])
         layer, rule, _, _, argument = found
         match = self._matches.get((layer, rule, self._doubtful[table])) or self._match(layer, rule, table)
         if argument < 0:
             return match
         return Match(match.rule, text[argument:].strip(), match.layer, match.intent, match.asks)
 
+    def _unknown_argument(self, text: str, keyword_set: KeywordSet) -> Match:
+        """STOP and a word that names no program of the number: an opt-out that is not to be lost ends everything."""
+        if not keyword_set.called:
+            return NO_MATCH
+        words = fold(text).split()
+        rule = _reserved(_spoken_by(keyword_set)).get(words[0]) if len(words) == len(("STOP", "WORD")) else None
+        if rule is None or rule.intent != "opt_out" or words[1] in _NOT_A_PROGRAM:
+            return NO_MATCH
+        name = rule.name.replace("keyword:", "argument:", 1)
+        return Match(replace(rule, name=name, program=EVERYTHING), words[1], "keyword", "opt_out")
+
+    def __contains__(self, program: str) -> bool:
+        return program in self._tables
+
     def explain(self, program: str, text: str) -> Explanation | None:
         """Where in a text its meaning was found; None if it has none."""
         found = self.matcher.find(text, self._tables[program])
         if found is None:
-            return None
+            match = self.find(program, text)
+            return Explanation(match, 0, len(text), fold(text)) if match.rule else None
         return Explanation(self.find(program, text), found[2], found[3], fold(text[found[2] : found[3]]))
 
     def parts(self) -> Iterator[object]:
@@ -234,7 +266,7 @@ class RuleBook:
                 self._reserved_rules.append(rule)
         number = len(self._reserved_rules)
         for table, keyword_set in enumerate(sets):
-            _refuse(keyword_set, _conflicts(keyword_set, reserved[_with_english(keyword_set.languages)]))
+            _refuse(keyword_set, _conflicts(keyword_set, reserved[_spoken_by(keyword_set)]))
             self._first_own.append(number)
             for keyword in keyword_set.custom:
                 # What changes consent must be all that the text says: "join us for dinner" asks for nothing.
@@ -251,12 +283,12 @@ class RuleBook:
 
 def conflicts(keyword_set: KeywordSet) -> list[Conflict]:
     """The program's own keywords that mean something else already in one of its languages."""
-    return _conflicts(keyword_set, _reserved(_with_english(keyword_set.languages)))
+    return _conflicts(keyword_set, _reserved(_spoken_by(keyword_set)))
 
 
 def doubts(keyword_set: KeywordSet) -> Iterator[Doubt]:
     """The words of a program that mean one thing in one language and another in another."""
-    reserved = _reserved(_with_english(keyword_set.languages))
+    reserved = _reserved(_spoken_by(keyword_set))
     spoken = {_spoken_language(language) for language in keyword_set.languages}
     for trap in TRAPS:
         rule = reserved.get(fold(trap.text))
@@ -303,10 +335,15 @@ def _reserved(languages: tuple[str, ...]) -> dict[str, Rule]:
     """Folded word → what it means: the first intent in `_PRIORITY`, then the first language, that has it."""
     rules: dict[str, Rule] = {}
     listed = [keyword for language in languages for keyword in keywords(language)]
+    listed = [keyword for keyword in listed if keyword.confidence in _RESERVED_CONFIDENCE]
+    spoken: dict[str, set[str]] = {}
+    for keyword in listed:
+        spoken.setdefault(fold(keyword.text), set()).add(keyword.language)
     for keyword in sorted(listed, key=lambda keyword: _PRIORITY.index(keyword.intent)):
-        if keyword.confidence in _RESERVED_CONFIDENCE:
-            name = f"keyword:{keyword.language}/{keyword.text}"
-            rules.setdefault(fold(keyword.text), Rule(keyword.intent, keyword.text, keyword.language, name))
+        form = fold(keyword.text)
+        name = f"keyword:{keyword.language}/{keyword.text}"
+        alone = len(spoken[form]) == 1
+        rules.setdefault(form, Rule(keyword.intent, keyword.text, keyword.language, name, telling=alone))
     return rules
 
 
@@ -316,8 +353,46 @@ def reserved_words(languages: Sequence[str]) -> list[str]:
 
 
 def _own_rule(program: str, keyword: CustomKeyword) -> Rule:
+    program = keyword.program or program
+    if isinstance(keyword, _Named):
+        named = keyword.rule
+        return replace(named, name=f"{named.name} {program}", program=program)
     name = f"custom:{program}/{keyword.text}"
-    return Rule(keyword.intent, keyword.text, None, name, keyword.replies)
+    return Rule(keyword.intent, keyword.text, None, name, keyword.replies, program=program)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named(CustomKeyword):
+    """A reserved word with the name of a program: STOP DEALS."""
+
+    rule: Rule = field(kw_only=True)
+
+
+def _with_names(keyword_set: KeywordSet) -> KeywordSet:
+    """The set with what is said of its programs by name, where a number has several."""
+    if len(keyword_set.called) < len(("one", "another")):
+        return replace(keyword_set, called={})
+    own = {fold(keyword.text) for keyword in keyword_set.custom}
+    reserved = _reserved(_spoken_by(keyword_set))
+    found: dict[str, CustomKeyword] = {}
+    for program, names in keyword_set.called.items():
+        for name in names:
+            for keyword in _said_of(program, name, reserved):
+                form = fold(keyword.text)
+                if form not in own and form not in reserved:
+                    found.setdefault(form, keyword)
+    return replace(keyword_set, custom=(*keyword_set.custom, *found.values()))
+
+
+def _said_of(program: str, name: str, reserved: Mapping[str, Rule]) -> Iterator[CustomKeyword]:
+    """STOP DEALS, DEALS STOP, START DEALS, YES DEALS, KEEP DEALS, and DEALS alone, which answers a question."""
+    for word, rule in reserved.items():
+        if rule.intent in ("opt_out", "opt_in", "confirm"):
+            yield _Named(f"{word} {name}", rule.intent, program=program, rule=rule)
+        if rule.intent == "opt_out":
+            yield _Named(f"{name} {word}", rule.intent, program=program, rule=rule)
+    for text in (f"{_KEEP} {name}", name):
+        yield _Named(text, "confirm", program=program, rule=Rule("confirm", text, None, "keyword:keep"))
 
 
 def _phrase_rule(rule: PhraseRule) -> Rule:
@@ -327,7 +402,7 @@ def _phrase_rule(rule: PhraseRule) -> Rule:
     language = None if rule.language == COMMON else rule.language
     intent: Intent = "opt_out" if rule.section == "doubtful" else cast(Intent, rule.section)
     name = f"phrase:{rule.language}/{rule.name}"
-    return Rule(intent, rule.name, language, name, doubtful=rule.section == "doubtful")
+    return Rule(intent, rule.name, language, name, doubtful=rule.section == "doubtful", telling=language is not None)
 
 
 @cache
@@ -345,8 +420,13 @@ def _with_english(languages: tuple[str, ...]) -> tuple[str, ...]:
     return languages if "en" in languages else (*languages, "en")
 
 
+def _spoken_by(keyword_set: KeywordSet) -> tuple[str, ...]:
+    """The languages whose words and phrases count for a set."""
+    return _with_english(keyword_set.languages) if keyword_set.reserved else ()
+
+
 def _spoken(sets: Sequence[KeywordSet]) -> list[tuple[str, ...]]:
-    return list(dict.fromkeys(_with_english(keyword_set.languages) for keyword_set in sets))
+    return list(dict.fromkeys(_spoken_by(keyword_set) for keyword_set in sets))
 
 
 def _refuse(keyword_set: KeywordSet, found: Sequence[Conflict]) -> None:

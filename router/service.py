@@ -21,7 +21,7 @@ from router.pipeline import Pipeline
 from router.ports import Http
 from router.routing import Routing
 from router.spill import Spill
-from router.store import Commits, DeadLetters, Outbox, Parts, People, Store
+from router.store import Commits, DeadLetters, Outbox, Parts, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
@@ -86,7 +86,6 @@ class Service:
         acceptance = Acceptance(
             commits,
             Parts(self._store),
-            People(self._store),
             self.dead,
             self.metrics,
             clock,
@@ -206,7 +205,8 @@ class Service:
     async def _new_worker(self, settings: Settings, routing: Routing) -> "Worker":
         # Imported so late because the HTTP client alone takes 200 ms to import, and texts can be taken before.
         module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
-        worker: Worker = module.Worker(settings, routing, self._store, self._owner, self.metrics, self._clock)
+        block = self.pipeline.block
+        worker: Worker = module.Worker(settings, routing, self._store, self._owner, block, self.metrics, self._clock)
         return worker
 
     async def _end_delivery(self) -> None:

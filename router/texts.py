@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from router._core import classify_address
-from router.decide import intended
+from router.decide import Reading
 from router.errors import BadPayload
 from router.records import write_message
-from router.routing import Route, Routing
+from router.routing import Routing
 from router.store import Commit
-from router.types import Inbound, Intent
+from router.types import Inbound, Plan
 from router.unhandled import text_record, unheard
 
 
@@ -55,33 +55,29 @@ def prepare(
     told of it. `lost` is called if the store does not take it.
     """
     kind, text = normalised(routing, account, text)
-    owner, route = routing.find(account, text.channel, text.recipient)
-    match = routing.match(route, text)
-    intent = intended(match, text.opt_out_type)
-    destinations = _destinations(route, intent, kind)
-    rows = routing.rows(
-        route,
-        match,
-        text.opt_out_type,
+    route = routing.find(account, text.channel, text.recipient)
+    reading = Reading(
+        hint=text.opt_out_type,
         person=kind in ("phone", "user_id"),
         late=late,
-        silent=text.kind == "preference" or text.binary is not None,
+        silent=text.kind != "text" or text.binary is not None,
     )
+    plan = routing.plan(route, routing.match(route, text), reading, text.scope)
+    destinations = _destinations(plan, kind)
     event_id, digest = identity(account, text.sender, text.message_id, "again" if again else "")
-    message = write_message(event_id, at, owner, route.programs, text)
-    reason = unheard(route, destinations, text, intent)
+    message = write_message(event_id, at, route.account, plan.programs, text)
+    reason = unheard(route, plan, destinations, text)
     commit = Commit(
         sender=text.sender,
         digest=digest,
-        consent=route.key,
-        overruled_by=route.overruled_by,
         dedupe_seconds=dedupe_seconds(routing, account),
         replies_per_hour=routing.replies_per_hour,
-        destinations=destinations + routing.reply_lane(account, rows),
-        need_alias=tuple(name for name in route.need_alias if name in destinations),
+        plan=plan,
+        destinations=destinations + routing.reply_lane(account, plan),
         message=message,
         undelivered=text_record(reason, account, at, message) if reason else b"",
-        rows=rows,
+        number=text.recipient or "",
+        block=f"{route.account}/{text.recipient or ''}",
         late_at=at if late else None,
         lost=lost,
     )
@@ -101,10 +97,8 @@ def dedupe_seconds(routing: Routing, account: str) -> int:
     return found.dedupe_seconds if found else routing.api_dedupe_seconds
 
 
-def _destinations(route: Route, intent: Intent, kind: str) -> tuple[str, ...]:
-    if route.policy.program is None and intent != "opt_out":
-        return ()
+def _destinations(plan: Plan, kind: str) -> tuple[str, ...]:
     if kind != "phone":
         # An alias is a phone number; who has none cannot be addressed where aliases are needed.
-        return tuple(name for name in route.destinations if name not in route.need_alias)
-    return route.destinations
+        return tuple(name for name in plan.destinations if name not in plan.need_alias)
+    return plan.destinations

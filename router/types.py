@@ -6,7 +6,9 @@ from typing import Literal
 
 Channel = Literal["sms", "mms", "whatsapp", "rcs"]
 Intent = Literal["opt_out", "opt_in", "help", "confirm", "custom", "none"]
-ConsentState = Literal["none", "pending", "subscribed", "unsubscribed"]
+#: `choosing`: opted out of all programs of a number, and asked which of them to keep; to everybody outside, and once
+#: the time to choose is over, it is `unsubscribed`.
+ConsentState = Literal["none", "pending", "subscribed", "unsubscribed", "choosing"]
 NumberType = Literal["long_code", "toll_free", "short_code"]
 OptOutType = Literal["STOP", "START", "HELP"]
 #: Why a text was not sent or not delivered: the person has opted out at the carrier; no such number, or none that takes
@@ -58,15 +60,25 @@ class Binary:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What came with a consent that was not texted: where it was given, what the person was shown, who says so."""
+
+    source_url: str | None = None
+    consent_text: str | None = None
+    operator: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
-    """One text from a person, or one word about a person's consent, as the carrier tells it.
+    """One text from a person, or one word about a person's consent, as the carrier or a caller of the API tells it.
 
     `sender` and `recipient` are written as the carrier wrote them, less its own channel prefix (`whatsapp:`);
     the pipeline turns them into E.164. Where the carrier does not name our number, `recipient` is None, and
     `recipient_ref` is what it calls the number, if anything. `text` is exactly what the person wrote. `opt_out_type` is
     the carrier's own reading, present only when the carrier has already answered the person. `payload` is what stands
     behind a tapped button. `kind` is `preference` for consent that was given or taken back in another way than by a
-    text, for messages of the `scope` alone if there is one; `opt_out_type` says which.
+    text, for messages of the `scope` alone if there is one; `opt_out_type` says which. It is `api` for what a caller of
+    the API or an imported row says, with its `proof`, and `receipt` for what the carrier reports of a text of ours.
     """
 
     message_id: str
@@ -78,10 +90,11 @@ class Inbound:
     opt_out_type: OptOutType | None = None
     payload: str | None = None
     recipient_ref: str | None = None
-    kind: Literal["text", "preference"] = "text"
+    kind: Literal["text", "preference", "api", "receipt"] = "text"
     scope: Literal["marketing"] | None = None
     part: Part | None = None
     binary: Binary | None = None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +132,21 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """How one consent changed. `program` is a program's id; `@ACCOUNT` or `@all` for an opt-out of everything there."""
+
+    program: str
+    before: ConsentState
+    after: ConsentState
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What a text was understood to mean and what followed from it; explains itself.
 
     `program` is None for a text to a number that no program has. `rule` names what matched
-    (`keyword:fr/ARRÊT`). `reply` is the text to give the person, None for silence.
+    (`keyword:fr/ARRÊT`). `reply` is the text to give the person, None for silence. `changes` says what became of each
+    consent where that is more than `program`'s, from `before` to `after`.
     """
 
     intent: Intent
@@ -135,6 +158,7 @@ class Decision:
     before: ConsentState
     after: ConsentState
     reply: str | None
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +166,14 @@ class Row:
     """What happens to a text if its sender is in one state.
 
     `renews` says that `after` is written anew even if the sender is in that state already. `expires_in` is in seconds;
-    0 means that `after` does not expire. `asks_again_in`: the reply is a question that is put once in so many seconds;
-    0 for any other reply. `decision` and `otherwise` are `Decision`s as JSON: `otherwise` is what is decided if the
-    reply is one too many, or if the text is late and the person has said something else since; empty where neither
-    makes a difference. `replies` says whether `decision` has a reply.
+    0 means that `after` does not expire; it lapses to `lapses_to`, or, if that is None, to the state before.
+    `asks_again_in`: the reply is a question that is put once in so many seconds; 0 for any other reply.
+
+    `decisions` and `otherwise` are `Decision`s as JSON that ends with the `changes`: one decision for each language of
+    the program, or one for all. `otherwise` is what is decided if the reply is one too many, or if the text is late
+    and the person has said something else since; empty where neither makes a difference. `replies` says whether the
+    decisions have replies; `recorded`, whether the ledger of consent takes the text down; `language`, the one to keep
+    as the person's; `block`, whether the carrier's own block of the person is noted or known to be gone.
     """
 
     before: ConsentState
@@ -153,19 +181,61 @@ class Row:
     renews: bool
     expires_in: int
     asks_again_in: int
-    decision: bytes
+    decisions: tuple[bytes, ...]
     otherwise: bytes
     replies: bool = False
+    recorded: bool = False
+    lapses_to: ConsentState | None = None
+    language: str = ""
+    block: Literal["", "set", "clear"] = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Plan:
+    """What happens to a text, whatever the store knows of its sender.
+
+    `consents` are those that the text may be about, by name: programs, or `@ACCOUNT` for a whole account;
+    `overruled_by` the others that bear on them. It is about the one that is in the state sought first, by the order of
+    `sought`. What then follows is written to that one (`writes` empty), to each of them by its own state (`each`), or
+    to the consent that `writes` names and that overrules them all. `rows` by consent; `rows_of_several` instead, where
+    there are any, for somebody who is subscribed to more than one. `languages` are those of the replies, in the order
+    of a row's decisions.
+
+    `programs` are those that may be meant, `destinations` where the text goes, `need_alias` those of them that need
+    one.
+    """
+
+    intent: Intent
+    consents: tuple[str, ...]
+    overruled_by: tuple[str, ...]
+    sought: tuple[ConsentState, ...]
+    writes: str
+    rows: tuple[tuple[Row, ...], ...]
+    rows_of_several: tuple[tuple[Row, ...], ...]
+    languages: tuple[str, ...]
+    programs: tuple[str, ...]
+    destinations: tuple[str, ...]
+    need_alias: tuple[str, ...]
+
+    @property
+    def replies(self) -> bool:
+        """Whether the sender may get a reply."""
+        return any(row.replies for rows in (*self.rows, *self.rows_of_several) for row in rows)
+
+    @property
+    def program(self) -> str | None:
+        """The first program that it may be about; None for a number that no program has."""
+        return None if self.consents[0].startswith("@") else self.consents[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One accepted text with its decision, on its way to a platform.
 
-    `id` is the same on every attempt, so a receiver can drop a second copy. `message.sender` is the alias
-    name: E.164 with `+`. `at` is the time of acceptance in unix seconds. `programs` are those whose consent is meant:
-    the program of the number, or all of the account for an opt-out sent to a number without one. `new_alias`
-    says that the sender's alias was created for this very text, moments ago.
+    `id` is the same on every attempt, so a receiver can drop a second copy. `message.sender` is the alias name: E.164
+    with `+`. `at` is the time of acceptance in unix seconds. `programs` are those that may be meant: those of the
+    number, or all of the account for an opt-out of all of it. `new_alias` says that the sender's alias was created for
+    this very text, moments ago.
     """
 
     id: str
@@ -175,6 +245,19 @@ class Event:
     message: Inbound
     decision: Decision
     new_alias: bool = False
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What became of the consent of each program that is meant."""
+        decision = self.decision
+        if not decision.changes:
+            programs = (decision.program,) if decision.program else self.programs
+            return tuple(Change(program, decision.before, decision.after) for program in programs)
+        return tuple(
+            Change(program, change.before, change.after)
+            for change in decision.changes
+            for program in (self.programs if change.program.startswith("@") else (change.program,))
+        )
 
 
 @dataclass(frozen=True, slots=True)

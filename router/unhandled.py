@@ -9,7 +9,7 @@ import orjson
 
 from router.records import request_fields
 from router.routing import KEPT_HEADERS, Route
-from router.types import Inbound, Intent, RawRequest
+from router.types import Inbound, Plan, RawRequest
 
 #: How much of a body or query is kept.
 MOST_KEPT = 64 * 1024
@@ -37,13 +37,13 @@ def request_record(
     return _record("request", reason, at, request.account, {"request": request_fields(kept), "cut": cut})
 
 
-def unheard(route: Route, destinations: tuple[str, ...], text: Inbound, intent: Intent) -> str:
+def unheard(route: Route, plan: Plan, destinations: tuple[str, ...], text: Inbound) -> str:
     """Why no destination hears of a text although one was meant to; empty for all others.
 
     An opt-out that the carrier reports without naming our number is complete: it counts for all of the account.
     """
-    if route.policy.program is None and text.recipient is None:
-        if intent == "opt_out":
+    if route.program is None and text.recipient is None:
+        if plan.intent == "opt_out":
             return ""
         if text.recipient_ref is None:
             return "unrouted: the carrier does not say for which number it is"
@@ -51,9 +51,9 @@ def unheard(route: Route, destinations: tuple[str, ...], text: Inbound, intent: 
             f"unrouted: the carrier calls the number {text.recipient_ref!r}. Write that as the reference of one of "
             "[[numbers]], then retry"
         )
-    if route.policy.program is None:
+    if route.program is None:
         return "unrouted: no program has the number. Add it to [[numbers]], then retry"
-    if route.destinations and not destinations:
+    if plan.destinations and not destinations:
         return "the sender has no phone number, and every destination addresses people by theirs"
     return ""
 

@@ -9,7 +9,7 @@ import orjson
 
 from router.consent import STATES
 from router.store import Commit
-from router.types import ConsentState, Row
+from router.types import ConsentState, Decision, Plan, Row
 
 SENDER = "+14155550101"
 MESSAGE: dict[str, Any] = {
@@ -48,16 +48,42 @@ def rows(
             renews=renews,
             expires_in=expires_in,
             asks_again_in=asks_again_in,
-            decision=_decision(state, after(state), reply),
-            otherwise=_decision(state, after(state), None) if reply else b"",
+            decisions=(decision(state, after(state), reply),),
+            otherwise=decision(state, after(state), None) if reply else b"",
         )
         for state in STATES
     )
 
 
-def _decision(before: str, after: str, reply: str | None) -> bytes:
-    empty = dict.fromkeys(("keyword", "argument", "program", "language", "rule"))
-    return orjson.dumps({"intent": "none", **empty, "before": before, "after": after, "reply": reply})
+def decision(before: ConsentState, after: ConsentState, reply: str | None) -> bytes:
+    """A decision that names no program."""
+    return orjson.dumps(Decision("none", None, None, None, None, None, before, after, reply))
+
+
+def plan(
+    *each: tuple[Row, ...],
+    consents: tuple[str, ...] = ("deals",),
+    writes: str = "",
+    several: tuple[tuple[Row, ...], ...] = (),
+    sought: tuple[ConsentState, ...] = ("subscribed", "pending", "none", "choosing", "unsubscribed"),
+    destinations: tuple[str, ...] = ("crm", "braze"),
+    need_alias: tuple[str, ...] = ("braze",),
+    languages: tuple[str, ...] = ("en",),
+) -> Plan:
+    """A plan with the rows of each of some consents."""
+    return Plan(
+        intent="none",
+        consents=consents,
+        overruled_by=() if consents[0].startswith("@") else ("@acme", "@all"),
+        sought=sought,
+        writes=writes,
+        rows=each,
+        rows_of_several=several,
+        languages=languages,
+        programs=consents,
+        destinations=destinations,
+        need_alias=need_alias,
+    )
 
 
 STOP = rows(lambda _: "unsubscribed", renews=True)
@@ -65,34 +91,36 @@ START = rows(lambda _: "subscribed")
 ASK = rows(lambda _: "pending", renews=True, expires_in=100)
 LEAVE = rows(lambda state: state)
 #: What `decide` makes of an opt-in that is late: otherwise nothing changes.
-LATE_START = tuple(replace(row, otherwise=_decision(row.before, row.before, None)) for row in START)
+LATE_START = tuple(replace(row, otherwise=decision(row.before, row.before, None)) for row in START)
 CHAT = rows(lambda state: state, reply="hello")
 
 
 def text(
     name: str,
-    rows: tuple[Row, ...],
+    rows: tuple[Row, ...] | Plan,
     *,
     sender: str = SENDER,
     program: str = "deals",
     destinations: tuple[str, ...] = ("crm", "braze"),
     need_alias: tuple[str, ...] = ("braze",),
     body: str = "x",
+    number: str = "2020",
 ) -> Commit:
     """A commit whose message id is `name`, and its event's id `evt_NAME`."""
     message = MESSAGE["message"] | {"sender": sender, "text": body}
+    if not isinstance(rows, Plan):
+        rows = plan(rows, consents=(program,), destinations=destinations, need_alias=need_alias)
     return Commit(
         sender=sender,
         digest=name.encode(),
-        consent=program,
-        overruled_by=("@acme",) if program != "@acme" else (),
         dedupe_seconds=86_400,
         replies_per_hour=3,
+        plan=rows,
         destinations=destinations,
-        need_alias=need_alias,
         message=orjson.dumps(MESSAGE | {"id": f"evt_{name}", "message": message}),
         undelivered=b"",
-        rows=rows,
+        number=number,
+        block=f"acme/{number}",
     )
 
 

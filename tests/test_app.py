@@ -136,9 +136,9 @@ async def test_double_opt_in_asks_then_subscribes_and_an_opted_out_person_hears_
             silence,
             "Deals: call 555.",
             "Aide : appelez le 555.",
-            "Reply YES to get Deals.",
-            "You get no more Deals.",
-            "Reply YES to get Deals.",
+            "Répondez OUI.",
+            "Vous êtes désabonné.",
+            "Répondez OUI.",
             "Bienvenue.",
         ]
         assert await w.consent() == {"deals": "subscribed"}
@@ -216,7 +216,7 @@ async def test_who_has_opted_out_at_the_carrier_is_shown(tmp_path: Path) -> None
         code, out, err = await w.run("lookup", SENDER)
 
         assert code == 0, err
-        assert json.loads(out)["blocked"]["twilio"]["number"] == ALERTS
+        assert json.loads(out)["blocked"][0]["number"] == ALERTS
         assert await w.consent() == {}
         assert await w.metric('keyroute_receipts_total{account="twilio",outcome="opted_out"}') == 1
 
@@ -439,6 +439,7 @@ async def test_a_neighbour_service_gets_the_decision(tmp_path: Path) -> None:
             "before": "none",
             "after": "none",
             "reply": "All is well.",
+            "changes": [],
         }
 
 

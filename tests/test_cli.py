@@ -156,7 +156,8 @@ def test_lookup_of_a_stranger_and_of_what_is_no_number(tmp_path: Path) -> None:
         "known": False,
         "consent": {},
         "aliases": [],
-        "blocked": {},
+        "language": None,
+        "blocked": [],
     }
     assert "Write it as +14155550101" in keyroute("lookup", "nobody at all", "--config", config).stderr
 

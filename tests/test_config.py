@@ -294,8 +294,8 @@ def test_the_example_that_comes_with_the_product_is_right(folder: Path) -> None:
     settings = load(path)
 
     assert {number.number: number.program for number in settings.numbers} == {
-        "20202": "deals",
-        "+14155550199": "alerts",
+        "20202": ("deals",),
+        "+14155550199": ("alerts",),
     }
     assert settings.programs["deals"].languages == ("en", "fr")
     assert settings.programs["deals"].opt_in == "double"
@@ -447,7 +447,12 @@ CASES = [
     case("no languages", "programs.deals.languages", "at least 1", program="languages = []"),
     case("unknown language", "programs.deals.languages[2]", "", program='languages = ["en", "fr", "tlh"]'),
     case("language twice", "programs.deals.languages[1]", "Remove it", program='languages = ["en", "en"]'),
-    case("opt-in unheard of", "programs.deals.opt_in", '"single" or "double"', program='opt_in = "triple"'),
+    case(
+        "opt-in unheard of",
+        "programs.deals.opt_in",
+        '"single", "double" or "subscribe_first"',
+        program='opt_in = "triple"',
+    ),
     case(
         "reply missing",
         "programs.deals.replies.en.help",

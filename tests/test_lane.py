@@ -158,7 +158,7 @@ async def test_a_dead_letter_that_is_retried_is_delivered_once_and_gone(bench: B
     async with bench.lane(platform) as lane:
         await bench.settled()
         platform.refuse.clear()
-        await dead.retry((await anext(dead.each())).id)
+        await dead.retry((await anext(dead.each())).id, time.time())
         lane.notify()
         assert await platform.has(1) == ids("a")
 
@@ -211,7 +211,7 @@ async def test_a_change_of_consent_that_does_not_hold_any_more_is_not_retried(be
     await bench.commits.commit(text("stop", STOP, sender=sender))
 
     with pytest.raises(OutdatedLetter, match="is unsubscribed by now, and this would tell crm subscribed"):
-        await dead.retry(letter.id)
+        await dead.retry(letter.id, time.time())
     assert [left.id async for left in dead.each()] == [letter.id]
 
 

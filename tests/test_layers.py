@@ -26,7 +26,7 @@ ROOMS = [
     "delivery",
     "outbound unhandled",
     "texts",
-    "parts",
+    "calls parts",
     "acceptance",
     "pipeline",
     "api inbox service",

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from router.errors import DeliveryError
+from router.store import Block
 from router.types import HttpResponse
 from tests.asgi import metric
 from tests.receiving import OURS, SENDER, SHORT, Start
@@ -124,7 +125,7 @@ async def test_who_has_opted_out_at_the_carrier_is_remembered_and_a_delivery_lif
         person = await w.person()
 
     assert person
-    assert {account: (block.number, block.since) for account, block in person.blocks.items()} == {"acme": (OURS, at)}
+    assert person.blocks == (Block("acme", OURS, at),)
     assert person.consent == {}
 
 
@@ -136,7 +137,7 @@ async def test_a_receipt_that_names_no_number_or_nobody(start: Start) -> None:
         person = await w.person("US.13491208655302741918")
 
     assert person
-    assert person.blocks["acme"].number is None
+    assert [block.number for block in person.blocks] == [None]
 
 
 # Addresses that the carrier does not give

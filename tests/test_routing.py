@@ -37,9 +37,9 @@ def routing(folder: Path, *, number: str = US, keys: str = "", more: str = "") -
 
 def answered(routing: Routing, number: str, channel: Channel = "sms") -> set[str]:
     """The intents that keyroute leaves to the carrier."""
-    _, route = routing.find("acme", channel, number)
-    assert route.policy.program
-    return set(route.policy.carrier_answers)
+    route = routing.find("acme", channel, number)
+    assert route.program
+    return set(route.policies[0].carrier_answers)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,16 @@ from router.delivery.worker import Worker
 from router.routing import Routing
 from router.store import Commits, Store
 from router.telemetry import Metrics
+from router.types import Receipt
 from tests.commits import LEAVE, Clock, text
 from tests.running import write_configuration
 from tests.standins.receiver import Receiver
 
 pytestmark = pytest.mark.alone
+
+
+async def _no_block(account: str, receipt: Receipt) -> None:
+    raise AssertionError(f"{account} sent nothing: {receipt.code}")
 
 
 async def test_destinations_that_do_not_answer_hold_up_a_stop_once_and_not_once_each(
@@ -30,7 +35,7 @@ async def test_destinations_that_do_not_answer_hold_up_a_stop_once_and_not_once_
         for i in range(40):
             sender = f"+1415555{i:04d}"
             await commits.commit(text(str(i), LEAVE, sender=sender, destinations=("crm",), need_alias=()))
-        works = Worker(settings, Routing(settings), store, "w", Metrics(), time.time)
+        works = Worker(settings, Routing(settings), store, "w", _no_block, Metrics(), time.time)
         await works.start()
         await receiver.until(lambda: receiver.in_flight == 40, 10)
         began = time.monotonic()

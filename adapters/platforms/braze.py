@@ -25,7 +25,7 @@ from adapters._http import (
 )
 from router.errors import DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
-from router.types import Decision, Event, HttpResponse
+from router.types import Event, HttpResponse
 
 log = structlog.get_logger(__name__)
 
@@ -138,7 +138,7 @@ class Braze:
 
     def wants(self, event: Event) -> bool:
         """Whether the event changes the state of a subscription group or is a text for campaigns."""
-        return bool(self._group_changes(event)) or self._is_for_campaigns(event.decision)
+        return bool(self._group_changes(event)) or self._is_for_campaigns(event)
 
     async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
         """Creates a user for each alias that nobody has; those who have one stay as they are."""
@@ -217,7 +217,7 @@ class Braze:
             if traits:
                 # Without the flag, a person whose alias is gone from Braze would keep their old state there.
                 batch.add("attributes", place, {**person, "_update_existing_only": False, **traits})
-            if self._is_for_campaigns(event.decision):
+            if self._is_for_campaigns(event):
                 if event.new_alias:
                     person["_update_existing_only"] = False
                 batch.add("events", place, {**person, **self._custom_event(event)})
@@ -227,17 +227,19 @@ class Braze:
         return {"alias_label": self._options.alias_label, "alias_name": sender}
 
     def _group_changes(self, event: Event) -> list[dict[str, str]]:
-        decision = event.decision
-        state = "subscribed"
-        if decision.intent == "opt_out":
-            state = "unsubscribed"
-        elif decision.after != "subscribed" or decision.before == "subscribed":
-            return []
-        groups = dict.fromkeys(self._groups[program] for program in event.programs if program in self._groups)
-        return [{"subscription_group_id": group, "subscription_state": state} for group in groups]
+        """The last word for each group; an opt-out is told again even where it changed nothing."""
+        opted_out = event.decision.intent == "opt_out"
+        states: dict[str, str] = {}
+        for change in event.changes:
+            group = self._groups.get(change.program)
+            subscribed = change.after == "subscribed" and change.before != "subscribed"
+            if group and (opted_out or subscribed):
+                states[group] = "unsubscribed" if opted_out else "subscribed"
+        return [{"subscription_group_id": group, "subscription_state": state} for group, state in states.items()]
 
-    def _is_for_campaigns(self, decision: Decision) -> bool:
-        if decision.program not in self._event_names:
+    def _is_for_campaigns(self, event: Event) -> bool:
+        decision = event.decision
+        if decision.program not in self._event_names or event.message.kind != "text":
             return False
         idle_confirmation = decision.intent == "confirm" and decision.before == decision.after
         return decision.intent in ("custom", "none") or idle_confirmation

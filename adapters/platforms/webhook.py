@@ -151,7 +151,7 @@ def _keys(options: WebhookOptions) -> tuple[bytes, ...]:
 def _payload(event: Event) -> dict[str, Any]:
     message, decision = event.message, event.decision
     return {
-        "type": "message.received",
+        "type": "message.received" if message.kind == "text" else "consent.changed",
         "timestamp": utc_time(event.at),
         "data": {
             "message_id": message.message_id,
@@ -173,5 +173,8 @@ def _payload(event: Event) -> dict[str, Any]:
             "before": decision.before,
             "after": decision.after,
             "reply": decision.reply,
+            "changes": [
+                {"program": change.program, "before": change.before, "after": change.after} for change in event.changes
+            ],
         },
     }

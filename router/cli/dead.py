@@ -146,7 +146,7 @@ async def _retrying(config: Path) -> AsyncIterator[tuple[DeadLetters, Action]]:
 
     async def retry(letter: DeadLetter) -> None:
         if letter.record is None:
-            await service.dead.retry(letter.id)
+            await service.dead.retry(letter.id, time.time())
             return
         await service.pipeline.retry(letter.record)
         await service.dead.drop(letter.id)

@@ -33,7 +33,8 @@ async def _show(sender: str, config: Path) -> None:
         "known": person is not None,
         "consent": {program: _described(consent) for program, consent in person.consent.items()} if person else {},
         "aliases": person.aliases if person else (),
-        "blocked": {account: _blocked(block) for account, block in person.blocks.items()} if person else {},
+        "language": person.language if person else None,
+        "blocked": [_blocked(block) for block in person.blocks] if person else [],
     }
     click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
 
@@ -46,7 +47,12 @@ def _described(consent: Consent) -> dict[str, object]:
 
 
 def _blocked(block: Block) -> dict[str, object]:
-    return {"number": block.number, "since": _time(block.since)}
+    return {
+        "account": block.account,
+        "number": block.number,
+        "since": _time(block.since),
+        "hint": "The carrier or the network sends them nothing. Only they can lift that: by texting START or UNSTOP.",
+    }
 
 
 def _time(seconds: float) -> str:

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from router._core import classify_address
 from router.config import load
 from router.consent import STATES
+from router.decide import Reading
 from router.language import LANGUAGES, has_keywords
 from router.routing import API_ACCOUNT, Routing
 from router.rules import DEFAULT_PROGRAM, NO_MATCH, Explanation, RuleBook
@@ -88,15 +89,15 @@ def _configured(config: Path, to: str, state: ConsentState) -> Explain:
     """What the program of a number would make of texts of a person in that state."""
     kind, recipient = classify_address(to)
     routing = Routing(load(config))
-    routes = [routing.find(API_ACCOUNT, channel, recipient)[1] for channel in get_args(Channel)]
-    route = next((route for route in routes if route.policy.program), None)
+    routes = [routing.find(API_ACCOUNT, channel, recipient) for channel in get_args(Channel)]
+    route = next((route for route in routes if route.program), None)
     if kind == "malformed" or route is None:
         raise click.BadParameter(f"{to!r} is not among the [[numbers]] of {config}.", param_hint="--to")
 
     def explain(text: str, _: str | None) -> dict[str, object]:
         match = routing.match(route, Inbound("", "", recipient, text))
-        row = routing.rows(route, match, None, person=True)[STATES.index(state)]
-        decision = orjson.loads(row.decision)
+        plan = routing.plan(route, match, Reading())
+        decision = orjson.loads(plan.rows[0][STATES.index(state)].decisions[0])
         return {name: decision[name] for name in _NAMES} | _place(routing.explain(route, text))
 
     return explain

@@ -13,14 +13,15 @@ from router.network import is_public
 from router.rules import KeywordSet, conflicts
 from router.rules import doubts as keyword_doubts
 
-#: Texts of a neighbour service carry this in place of an account's name.
-_RESERVED_ACCOUNT = "api"
+#: Texts of a neighbour service carry the first in place of an account's name; the second means all accounts.
+_RESERVED_ACCOUNTS = ("api", "all")
 
 
 def account_names(accounts: Collection[str]) -> Iterator[Complaint]:
     """No account may be taken for the neighbour service."""
-    if _RESERVED_ACCOUNT in accounts:
-        yield Complaint(("accounts", _RESERVED_ACCOUNT), "is a name that keyroute uses itself.", "Choose another name.")
+    for name in _RESERVED_ACCOUNTS:
+        if name in accounts:
+            yield Complaint(("accounts", name), "is a name that keyroute uses itself.", "Choose another name.")
 
 
 def programs_exist(programs: Collection[str]) -> Iterator[Complaint]:
@@ -41,25 +42,56 @@ def numbers(
         # The names are checked as written: what is wrong with the rest of the entry does not hide them.
         names = written if isinstance(written, dict) else {}
         yield from _reference("account", names.get("account"), accounts, (*at, "account"))
-        yield from _reference("program", names.get("program"), programs, (*at, "program"))
+        for place, name in _listed(names.get("program"), (*at, "program")):
+            yield from _reference("program", name, programs, place)
         if not number:
             continue
         if (number.type == "short_code") == number.number.startswith("+"):
             remedy = 'Write type = "short_code" for a short code, "long_code" or "toll_free" for a number with +.'
             yield Complaint((*at, "type"), "does not fit the number.", remedy)
-        if program := programs.get(number.program):
-            first = taken.setdefault((number.account, program.channel, number.number), at)
+        shared = [found for name in number.program if (found := programs.get(name))]
+        if shared:
+            first = taken.setdefault((number.account, shared[0].channel, number.number), at)
             yield from _second_use(first, at)
+            yield from _sharing(shared, number, at)
         if number.reference:
             other, first = references.setdefault((number.account, number.reference), (number.number, at))
             if other != number.number:
                 yield _second_number(first, at)
 
 
+def _listed(written: object, at: Loc) -> list[tuple[Loc, object]]:
+    """A name or the names of a list, each with its place."""
+    if isinstance(written, list):
+        return [((*at, position), name) for position, name in enumerate(written)]
+    return [(at, written)]
+
+
+def _sharing(programs: Sequence[Program], number: Number, at: Loc) -> Iterator[Complaint]:
+    """Programs that share a number can be told apart, and none of them twice."""
+    if len(set(number.program)) < len(number.program):
+        yield Complaint((*at, "program"), "names a program twice.", "Remove one of them.")
+        return
+    if len({program.channel for program in programs}) > 1:
+        remedy = "Write an entry of [[numbers]] for each channel."
+        yield Complaint((*at, "program"), "has programs of different channels.", remedy)
+    words: dict[str, str] = {}
+    for program in programs:
+        own = [word for keyword in program.keywords for word in keyword.words]
+        for word in (*own, *(program.called or (program.id, program.name))):
+            other = words.setdefault(fold(word), program.id)
+            if other != program.id:
+                message = f"shares the number between {other} and {program.id}, and “{word}” means both."
+                remedy = (
+                    f"Give one of them another word, in its keywords or with called = […] in [programs.{program.id}]."
+                )
+                yield Complaint((*at, "program"), message, remedy)
+
+
 def _second_use(first: Loc, at: Loc) -> Iterator[Complaint]:
     if first != at:
         message = f"is the number of {dotted(first)} already, for the same account and channel."
-        remedy = "Remove one of the two entries: a text can lead to one program only."
+        remedy = 'Remove one of the two entries; a number of several programs has a list: program = ["deals", "news"].'
         yield Complaint((*at, "number"), message, remedy)
 
 

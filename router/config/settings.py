@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from router._core import classify_address, fold
-from router.consent import OptInMode, ReplyKind
+from router.consent import OptInMode, OptOutScope, ReplyKind
 from router.errors import Problem
 from router.ports import Options, Secret
 from router.rules import CustomKeyword, Doubtful, KeywordSet, Layer
@@ -82,6 +82,10 @@ def _layer(written: Layer) -> Layer:
     if written == "keyword":
         raise _error("layer_needed", "cannot be turned off.", "Remove it: a keyword that stands alone always counts.")
     return written
+
+
+def _names(written: object) -> object:
+    return (written,) if isinstance(written, str) else written
 
 
 def _number(written: str) -> str:
@@ -232,7 +236,15 @@ class Number(Table):
     )
     account: str = Field(examples=["NAME"], description="The account that its texts come from.")
     type: NumberType = Field(examples=["long_code"], description="What kind of number it is.")
-    program: str = Field(examples=["alerts"], description="The program that its texts belong to.")
+    program: Annotated[tuple[str, ...], BeforeValidator(_names), AsTuple] = Field(
+        min_length=1,
+        examples=["alerts"],
+        description="The program that its texts belong to; a list for several, of which START alone means the first.",
+    )
+    opt_out_scope: OptOutScope = Field(
+        "program",
+        description="What an opt-out ends at least: the `program` it names, all of the `number`, `account`, or `all`.",
+    )
     reference: str | None = Field(
         None, min_length=1, description="What the carrier calls the number where its webhooks do not name it."
     )
@@ -251,6 +263,9 @@ class Replies(Table):
     opt_in: Text | None = Field(None, description="Welcome, when somebody has subscribed.")
     prompt: Text | None = Field(None, description="Question of a double opt-in.")
     opt_out: Text | None = Field(None, description="The one confirmation of an opt-out.")
+    choice: Text | None = Field(
+        None, description="The same for a number of several programs, with the question which to keep (`KEEP DEALS`)."
+    )
     help: Text | None = Field(None, description="Answer to HELP.")
     none: Text | None = Field(None, description="Answer to what matched nothing; silence if not set.")
     doubtful: Text | None = Field(None, description='Question to who may have opted out, for doubtful = "ask".')
@@ -274,12 +289,34 @@ class Program(Table):
 
     id: str
     name: str = Field(min_length=1, examples=["Weekly deals"], description="What platforms call the program.")
+    group_id: str | None = Field(
+        None,
+        min_length=1,
+        description="What callers of the API and CSV files call it (`subscription_group_id`), beside its id.",
+    )
     channel: Literal["sms", "whatsapp"] = Field("sms", description="`sms` takes MMS and RCS too.")
+    purpose: Literal["marketing", "transactional"] = Field(
+        "marketing", description="Whether it is meant where people refuse marketing messages alone."
+    )
     languages: Annotated[tuple[str, ...], AsTuple] = Field(
         ("en",), min_length=1, description="Languages of its people; the first answers where a language has no text."
     )
-    opt_in: OptInMode = Field("single", description="Whether START subscribes, or asks for a YES first.")
+    opt_in: OptInMode = Field(
+        "single",
+        description="Whether START subscribes, or asks for a YES first (`double`), or does both (`subscribe_first`).",
+    )
     confirm_within_days: int = Field(30, ge=1, le=365, description="How long that YES may take.")
+    choose_within_hours: int = Field(
+        24, ge=1, le=720, description="How long somebody who was asked which programs to keep may name one."
+    )
+    called: Annotated[tuple[Word, ...], AsTuple] = Field(
+        (),
+        description="What people call it behind STOP or START on a shared number: its id and name, if not set.",
+    )
+    reserved_words: bool | None = Field(
+        None,
+        description="Whether STOP, START, HELP and YES count when typed: if not set, on SMS, and not on WhatsApp.",
+    )
     doubtful: Doubtful = Field(
         "opt_out", description="What may be an opt-out: is one, is asked about once a day, or left alone."
     )
@@ -298,12 +335,14 @@ class Program(Table):
             for keyword in self.keywords
             for word in keyword.words
         ]
-        return KeywordSet(self.id, self.languages, tuple(custom), frozenset(self.layers_off), self.doubtful)
+        reserved = self.channel == "sms" if self.reserved_words is None else self.reserved_words
+        off = frozenset(self.layers_off)
+        return KeywordSet(self.id, self.languages, tuple(custom), off, self.doubtful, reserved=reserved)
 
     @property
     def reply_texts(self) -> dict[str, dict[ReplyKind, str]]:
         """language → kind of reply → text, of those that are set."""
-        kinds: tuple[ReplyKind, ...] = ("opt_in", "prompt", "opt_out", "help", "none", "doubtful")
+        kinds: tuple[ReplyKind, ...] = ("opt_in", "prompt", "opt_out", "choice", "help", "none", "doubtful")
         return {
             language: {kind: text for kind in kinds if (text := getattr(replies, kind)) is not None}
             for language, replies in self.replies.items()

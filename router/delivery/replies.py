@@ -2,19 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
 
+from router.consent import EVERYTHING
 from router.delivery.attempt import Held, adapter_fault
 from router.delivery.gate import Gate
 from router.delivery.pace import Pace
 from router.errors import DeliveryError, SendError, StoreUnavailable
 from router.ports import Carrier, Http
-from router.store import Entry, Outbox, People, Person, Steps
+from router.store import Entry, Outbox, People, Steps
 from router.telemetry import Metrics
-from router.types import Outgoing
+from router.types import Outgoing, Receipt
 
 _log = structlog.get_logger("router.delivery.replies")
 
@@ -28,6 +29,9 @@ _MOST_IN_FLIGHT = 32
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 #: Before the store is told again what it could not be told, in seconds.
 _STORE_PAUSE = 0.2
+
+#: Notes that the carrier of an account sends a person nothing. Raises `StoreUnavailable`.
+Block = Callable[[str, Receipt], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,12 @@ class ReplyLane:
         sending: Sending,
         outbox: Outbox,
         people: People,
+        block: Block,
         metrics: Metrics,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
+        self._block = block
         self._held = held
         self._sending = sending
         self._outbox = outbox
@@ -278,14 +284,16 @@ class ReplyLane:
             return True
         person = await self._people.get(message.sender)
         program = entry.event.decision.program
-        state = (person or _NOBODY).state(program or "", self._sending.account)
-        return (state == "unsubscribed") == (intent == "opt_out")
+        bearing = (*((program,) if program else ()), f"@{self._sending.account}", EVERYTHING)
+        state = person.state(bearing, self._clock()) if person else "none"
+        return (state in ("unsubscribed", "choosing")) == (intent == "opt_out")
 
     async def _failed(self, number: str, reply: _Reply, error: DeliveryError) -> None:
         entry = reply.entry
         if isinstance(error, SendError) and error.failure == "opted_out":
             try:
-                await self._people.block(entry.event.message.sender, self._sending.account, number, self._clock())
+                message = entry.event.message
+                await self._block(self._sending.account, Receipt(entry.event.id, number, message.sender, "opted_out"))
             except StoreUnavailable as away:
                 self._again(number, reply, DeliveryError(str(away), retryable=True))
                 return
@@ -332,6 +340,3 @@ class ReplyLane:
         self._settled.add(entry.id)
         self._unrecorded = True
         self._changed.set()
-
-
-_NOBODY = Person({}, (), {})

@@ -18,7 +18,7 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
 from router.delivery.pace import Pace
-from router.delivery.replies import ReplyLane, Sending
+from router.delivery.replies import Block, ReplyLane, Sending
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Options, OptionsType, Platform
 from router.routing import Routing
@@ -71,12 +71,15 @@ class Worker:
         routing: Routing,
         store: Store,
         owner: str,
+        block: Block,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
+        """`block` notes that a carrier sends a person nothing."""
         # Not the settings and not the routing: they are large, and what is left of a worker that was stopped must not
         # keep them.
         self._lease_seconds = settings.worker.lease_seconds
+        self._block = block
         self._metrics = metrics
         self._clock = clock
         self._outbox = Outbox(store, routing.lanes)
@@ -187,7 +190,7 @@ class Worker:
             for destination, aliases in self._destinations.values()
         ]
         lanes += [
-            ReplyLane(held, sending, self._outbox, self._people, metrics, clock, time.monotonic)
+            ReplyLane(held, sending, self._outbox, self._people, self._block, metrics, clock, time.monotonic)
             for sending in self._sendings.values()
         ]
         self._lanes[shard] = [(lane, asyncio.create_task(self._run_lane(lane))) for lane in lanes]

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
 
 from router.errors import StoreUnavailable
 from router.store.connection import Store
-from router.types import Row
+from router.types import Plan, Row
 
 #: The most texts in one call: bounds how long the store's single thread is held.
 _MOST_AT_ONCE = 256
@@ -21,24 +22,23 @@ BUCKET_SECONDS = 21_600
 class Commit:
     """One text ready to be accepted.
 
-    `digest` stands for the carrier's message id. `consent` names the consent to change: a program's id, or
-    `@ACCOUNT` for a whole account; `overruled_by` the other consents that bear on it. `message` is the event as JSON,
-    less its decision; `undelivered` a record of a text that no destination is told of. `late_at` is when a text was
-    written that is not taken in its turn, in unix seconds. `rows` are `decide`'s. `lost` is called if the store does
-    not take the text, before any later text is told so.
+    `digest` stands for the carrier's message id. `message` is the event as JSON, less its decision; `undelivered` a
+    record of a text that no destination is told of. `destinations` are the plan's, and where its reply waits; `number`
+    is ours, and `block` names the block of the person that the text may tell of: ACCOUNT/NUMBER. `late_at` is when a
+    text was written that is not taken in its turn, in unix seconds. `lost` is called if the store does not take the
+    text, before any later text is told so.
     """
 
     sender: str
     digest: bytes
-    consent: str
-    overruled_by: tuple[str, ...]
     dedupe_seconds: int
     replies_per_hour: int
+    plan: Plan
     destinations: tuple[str, ...]
-    need_alias: tuple[str, ...]
     message: bytes
     undelivered: bytes
-    rows: tuple[Row, ...]
+    number: str
+    block: str
     late_at: float | None = None
     lost: Callable[[], object] | None = None
 
@@ -61,7 +61,8 @@ class Commits:
         self._clock = clock
         self._on_failure = on_failure
         self._keys = store.keys
-        self._script = store.script("commit")
+        self._script = store.script("consent", "commit")
+        self._plans: WeakKeyDictionary[Plan, tuple[str | bytes | int, ...]] = WeakKeyDictionary()
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[tuple[Commit, asyncio.Future[Committed]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -104,31 +105,58 @@ class Commits:
                         done.set_exception(StoreUnavailable(reason))
 
     def _arguments(self, texts: Sequence[Commit]) -> tuple[list[str], list[str | bytes | int]]:
-        each = [self._text_arguments(text) for text in texts]
-        arguments: list[str | bytes | int] = [_microseconds(self._clock()), len(each[0])]
-        for text in each:
-            arguments += text
+        arguments: list[str | bytes | int] = [_microseconds(self._clock())]
+        for text in texts:
+            plan = self._plan_arguments(text.plan)
+            arguments += (
+                11 + len(plan),
+                text.digest,
+                # The newest bucket is still filling, so the full ones behind it must make the window.
+                -(-text.dedupe_seconds // BUCKET_SECONDS),
+                ",".join(text.destinations),
+                ",".join(text.plan.need_alias),
+                text.message,
+                text.undelivered,
+                self._unhandled_kept,
+                text.replies_per_hour,
+                text.number,
+                0 if text.late_at is None else _microseconds(text.late_at),
+                text.block,
+            )
+            arguments += plan
         return [self._keys.person(text.sender) for text in texts], arguments
 
-    def _text_arguments(self, text: Commit) -> list[str | bytes | int]:
-        arguments: list[str | bytes | int] = [
-            text.digest,
-            # The newest bucket is still filling, so the full ones behind it must make the window.
-            -(-text.dedupe_seconds // BUCKET_SECONDS),
-            f"consent:{text.consent}",
-            ",".join(f"consent:{name}" for name in text.overruled_by),
-            ",".join(text.destinations),
-            ",".join(text.need_alias),
-            text.message,
-            text.undelivered,
-            self._unhandled_kept,
-            text.replies_per_hour,
-            0 if text.late_at is None else _microseconds(text.late_at),
-        ]
-        for row in text.rows:
-            arguments += (row.before, row.after, int(row.renews), row.expires_in)
-            arguments += (row.asks_again_in, row.decision, row.otherwise)
-        return arguments
+    def _plan_arguments(self, plan: Plan) -> tuple[str | bytes | int, ...]:
+        """The part of a text's arguments that is the same for many texts, made once for all of them."""
+        found = self._plans.get(plan)
+        if found is None:
+            found = self._plans[plan] = _plan_arguments(plan)
+        return found
+
+
+def _plan_arguments(plan: Plan) -> tuple[str | bytes | int, ...]:
+    rows = [row for rows in (*plan.rows, *plan.rows_of_several) for row in rows]
+    decisions = max(len(row.decisions) for row in rows)
+    arguments: list[str | bytes | int] = [
+        ",".join(plan.consents),
+        ",".join(plan.overruled_by),
+        ",".join(plan.sought),
+        plan.writes,
+        ",".join(plan.languages) if decisions > 1 else "",
+        decisions,
+    ]
+    for row in rows:
+        arguments += (row.before, _specification(row), row.otherwise, *row.decisions)
+        arguments += [b""] * (decisions - len(row.decisions))
+    return tuple(arguments)
+
+
+def _specification(row: Row) -> str:
+    """What `read_row` in lua/commit.lua takes apart."""
+    return (
+        f"{row.after} {row.renews:d} {row.expires_in} {row.lapses_to or ''} {row.asks_again_in} "
+        f"{row.recorded:d} {row.language} {row.block}"
+    )
 
 
 def _microseconds(seconds: float) -> int:

@@ -13,15 +13,18 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from router.errors import StoreMismatch, StoreUnavailable
 from router.store.keys import Keys
 
-_LAYOUT = "1"
+_LAYOUT = "2"
 
 
 class Script:
-    """One Lua file, run by its digest and loaded when the server does not have it (it forgets at a restart)."""
+    """Lua files, one after the other, run by their digest and loaded when the server does not have it (it forgets at a
+    restart).
+    """
 
-    def __init__(self, redis: "Redis", name: str) -> None:
+    def __init__(self, redis: "Redis", *names: str) -> None:
         self._redis = redis
-        self._source = resources.files("router.store.lua").joinpath(f"{name}.lua").read_text()
+        folder = resources.files("router.store.lua")
+        self._source = "\n".join(folder.joinpath(f"{name}.lua").read_text() for name in names)
         self._digest = ""
 
     async def run(self, keys: list[str], arguments: list[str | bytes | int]) -> object:
@@ -95,9 +98,9 @@ class Store:
         """The URL without a password."""
         return re.sub(r"://[^@/]*@", "://…@", self._url)
 
-    def script(self, name: str) -> Script:
-        """The script `router/lua/NAME.lua`."""
-        return Script(self.redis, name)
+    def script(self, *names: str) -> Script:
+        """The script that the files `lua/NAME.lua` make together."""
+        return Script(self.redis, *names)
 
     async def _check_mode(self) -> None:
         server = await self.redis.info("cluster")

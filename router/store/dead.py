@@ -9,6 +9,7 @@ from zlib import crc32
 
 import orjson
 
+from router.consent import EVERYTHING, outside
 from router.errors import NoSuchLetter, OutdatedLetter
 from router.records import read_event
 from router.store.connection import Store, asked
@@ -68,27 +69,30 @@ class DeadLetters:
             raise _no_such(letter_id)
         return _letter(shard, *found[0])
 
-    async def retry(self, letter_id: str) -> None:
+    async def retry(self, letter_id: str, now: float) -> None:
         """Puts a delivery back at the end of the outbox, for the destination that refused it.
 
         Raises `OutdatedLetter` for a change of consent that does not hold any more.
         """
-        await self._check_consent(await self.get(letter_id))
+        await self._check_consent(await self.get(letter_id), now)
         shard, stream, entry_id = self._place(letter_id)
         if not await asked(self._retry.run([stream, self._keys.outbox(shard)], [entry_id])):
             raise _no_such(letter_id)
 
-    async def _check_consent(self, letter: DeadLetter) -> None:
+    async def _check_consent(self, letter: DeadLetter, now: float) -> None:
         event = letter.event
-        if event is None or event.decision.before == event.decision.after:
+        changes = [change for change in event.changes if change.before != change.after] if event else []
+        if event is None or not changes:
             return
         person = await self._people.get(event.message.sender)
-        states = {person.state(program, event.account) if person else "none" for program in event.programs}
-        if states - {event.decision.after}:
-            raise OutdatedLetter(
-                f"the person is {' and '.join(sorted(states))} by now, and this would tell {letter.destination} "
-                f"{event.decision.after}. Drop it: what was said last is delivered on its own."
-            )
+        for change in changes:
+            names = (change.program, f"@{event.account}", EVERYTHING)
+            state = outside(person.state(names, now)) if person else "none"
+            if state != outside(change.after):
+                raise OutdatedLetter(
+                    f"the person is {state} by now, and this would tell {letter.destination} {outside(change.after)}. "
+                    "Drop it: what was said last is delivered on its own."
+                )
 
     async def drop(self, letter_id: str) -> None:
         """Forgets it."""

@@ -1,7 +1,8 @@
 """The names of keys. All keys of a sender carry its shard's hash tag, and so stand in one slot of a cluster.
 
 The scripts in `lua/` make names of the same shard from the key that they are given. Theirs alone are, for each bucket
-of the dedupe window, `seen:LENGTH:INDEX` (digest of a message id → digest of an answer) and `answers:LENGTH:INDEX`.
+of the dedupe window, `seen:LENGTH:INDEX` (digest of a message id → digest of an answer) and `answers:LENGTH:INDEX`, and
+`replies:HOUR:SENDER:NUMBER` (how many texts of ours that person had from that number in an hour).
 """
 
 from zlib import crc32
@@ -21,8 +22,9 @@ class Keys:
         return crc32(sender.encode("utf-8", "surrogatepass")) % self.shards
 
     def person(self, sender: str) -> str:
-        """Hash: `consent:PROGRAM`, `consent:@ACCOUNT` (states), `asked:PROGRAM` (when a doubtful text was asked about),
-        `alias:DESTINATION`, `block:ACCOUNT` (a carrier sends the person nothing), `replies` (loop guard).
+        """Hash: `consent:PROGRAM`, `consent:@ACCOUNT`, `consent:@all` (states), `asked:PROGRAM` (when a doubtful text
+        was asked about), `alias:DESTINATION`, `lang` (the language that the person speaks), `block:ACCOUNT/NUMBER`
+        (since when a carrier or a network sends the person nothing from there).
         """
         return f"{self._tags[self.shard_of(sender)]}person:{sender}"
 

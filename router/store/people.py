@@ -1,7 +1,7 @@
 """What the store knows of people: their consent, and which platforms know their alias."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -21,28 +21,39 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Since when, in unix seconds, a carrier sends the person nothing. `number` is ours, if the carrier named one."""
+    """Since when, in unix seconds, a carrier or a network sends the person nothing from one of our numbers.
 
+    `number` is None where the carrier did not name it. Only the person can lift it, by texting START or UNSTOP there.
+    """
+
+    account: str
     number: str | None
     since: float
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`consent` by program id, or `@ACCOUNT` for an opt-out that holds for a whole account.
+    """`consent` by program id, `@ACCOUNT` for an opt-out of a whole account, `@all` for one of everything.
 
-    `aliases` are the destinations where the person's alias is known to exist, `blocks` what carriers do not send, by
-    account.
+    `aliases` are the destinations where the person's alias is known to exist, `blocks` what carriers do not send,
+    `language` the one that the person speaks, if that is known.
     """
 
     consent: dict[str, Consent]
-    aliases: tuple[str, ...]
-    blocks: dict[str, Block]
+    aliases: tuple[str, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    language: str | None = None
 
-    def state(self, program: str, account: str) -> ConsentState:
-        """The state that holds for a program: its own or its account's, whichever was written last."""
-        names = (program, f"@{account}", "@api")
-        latest = max((self.consent[name] for name in names if name in self.consent), key=_since, default=None)
+    def latest(self, names: Iterable[str], now: float) -> Consent | None:
+        """Of these consents the one that was given or taken back last, and so holds; None if there is none."""
+        found = max((self.consent[name] for name in names if name in self.consent), key=_since, default=None)
+        if found and found.until is not None and now >= found.until and found.then:
+            return Consent(found.then, found.since)
+        return found
+
+    def state(self, names: Iterable[str], now: float) -> ConsentState:
+        """The state that follows from these consents."""
+        latest = self.latest(names, now)
         return latest.state if latest else "none"
 
 
@@ -62,13 +73,9 @@ class People:
         return Person(
             consent={k.removeprefix("consent:"): _consent(v) for k, v in fields.items() if k.startswith("consent:")},
             aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
-            blocks={k.removeprefix("block:"): _block(v) for k, v in fields.items() if k.startswith("block:")},
+            blocks=tuple(_block(k.removeprefix("block:"), v) for k, v in fields.items() if k.startswith("block:")),
+            language=fields.get("lang"),
         )
-
-    async def block(self, sender: str, account: str, number: str | None, at: float) -> None:
-        """Notes that, as its carrier says, the person has opted out of an account, or of one of its numbers."""
-        kept = f"{int(at * 1e6)} {number or ''}"
-        await asked(self._redis.hset(self._keys.person(sender), f"block:{account}", kept))
 
     async def known(self, destination: str, senders: Sequence[str]) -> set[str]:
         """Those of the senders whose alias is known to exist at the destination."""
@@ -83,9 +90,9 @@ def _since(consent: Consent) -> float:
     return consent.since
 
 
-def _block(kept: str) -> Block:
-    since, _, number = kept.partition(" ")
-    return Block(number or None, int(since) / 1e6)
+def _block(name: str, since: str) -> Block:
+    account, _, number = name.partition("/")
+    return Block(account, number or None, int(since) / 1e6)
 
 
 def _consent(kept: str) -> Consent:

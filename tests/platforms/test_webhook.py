@@ -81,6 +81,7 @@ async def test_an_event_is_one_signed_post_of_json(receiver: Receiver, http: Htt
                 "before": "subscribed",
                 "after": "subscribed",
                 "reply": None,
+                "changes": [{"program": "deals", "before": "subscribed", "after": "subscribed"}],
             },
         }
     ]

@@ -1,24 +1,30 @@
 -- Accepts texts: each is recorded once, moves its sender's state, and joins its shard's outbox.
 --
 -- KEYS[i]  the i-th sender's record, `PREFIX:{SHARD}:person:SENDER`; all else that is touched shares its tag.
--- ARGV     now in µs, the number of arguments of each text, then these for each text:
+-- ARGV     now in µs, then for each text how many arguments follow, and these:
 --   1 digest of the message id    2 how many buckets back it may have been seen
---   3 field of the consent        4 fields of consent that bear on it too, comma between
---   5 destinations, comma between, or '' for no outbox entry
---   6 those of them that need an alias, comma between
---   7 the message                 8 record of a text that nobody is delivered, or ''
---   9 how many of those are kept  10 replies allowed an hour
---  11 when a late text was written, in µs; 0 for one that comes in its turn
---  12 the rows: four times state, next state, 1 if that is written even when it is the same, seconds until it expires
---     or 0, seconds in which its reply, a question, is put once or 0, decision, what is decided if that may not be or ''
+--   3 destinations, comma between, or '' for none      4 those of them that need an alias
+--   5 the message                 6 record of a text that nobody is delivered, or ''
+--   7 how many of those are kept  8 replies allowed an hour    9 our number, for that limit
+--  10 when a late text was written, in µs; 0 for one that comes in its turn
+--  11 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
+--  12 the consents that it may be about, comma between    13 those that overrule them
+--  14 the state that the one it is about is sought by, in the order of preference, comma between
+--  15 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
+--  16 the languages of the replies, if there are several: the person's own counts
+--  17 how many decisions a row has
+--  18 the rows: for each consent, for each of the five states: STATE, its specification (see `read_row`), what is decided if
+--     the reply is one too many or the text is late, or '', and the decisions, one a language (or '' for the first)
+--  Once more as many rows, if there are others for somebody who is subscribed to several of the consents.
 -- Returns for each text {1 first time | 0 repeat, the decision taken the first time}.
 --
 -- What marks the text as seen is written last: were the script cut short, the carrier's retry would still be taken.
 
 -- The dedupe window is kept in buckets of this many seconds, so that it expires without a look at each text.
 local BUCKET = 21600
+local STATES = 5
 
-local now, width = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now = tonumber(ARGV[1])
 local hour = string.format('%.0f', math.floor(now / 3600e6))
 local newest_bucket = math.floor(now / 1e6 / BUCKET)
 
@@ -37,85 +43,188 @@ local function seen_before(shard, text)
   end
 end
 
--- A state is kept as STATE SINCE [: LAPSES AT : STATE THEN]; times in µs.
-local function read_state(kept)
-  local state, since, lapses, fallback = string.match(kept or 'none 0', '^(%a+) (%d+):?(%d*):?(%a*)$')
-  if lapses ~= '' and now >= tonumber(lapses) then
-    state = fallback
+local function split(list)
+  local items = {}
+  for item in string.gmatch(list, '[^,]+') do
+    items[#items + 1] = item
   end
-  if fallback == '' then
-    fallback = state
-  end
-  return {state = state, since = tonumber(since), fallback = fallback}
+  return items
 end
 
--- Of the fields that bear on a sender (its program's, its account's), the one written last holds.
-local function current_state(kept, last)
-  local current = read_state(kept[1])
-  for i = 2, last do
-    local other = read_state(kept[i])
-    if other.since > current.since then
-      current = other
+-- The rows of a text stand in ARGV from `at` on; only those that count are taken apart.
+local function read_row(text, consent, state, several)
+  local width = 3 + text.decisions
+  local at = text.rows + (consent - 1) * STATES * width
+  if several then
+    at = at + #text.consents * STATES * width
+  end
+  while ARGV[at] ~= state do
+    at = at + width
+  end
+  local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block =
+    string.match(ARGV[at + 1], '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*)$')
+  return {
+    after = after, renews = renews == '1', expires_in = tonumber(expires_in), lapses_to = lapses_to,
+    asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
+    otherwise = ARGV[at + 2], decisions = at + 3,
+  }
+end
+
+-- What the store knows of the sender, as far as it bears on the text.
+local function read_person(person, text)
+  local fields = {}
+  for _, name in ipairs(text.consents) do
+    fields[#fields + 1] = 'consent:' .. name
+  end
+  for _, name in ipairs(text.overruled_by) do
+    fields[#fields + 1] = 'consent:' .. name
+  end
+  local consents = #fields
+  for _, destination in ipairs(text.need_alias) do
+    fields[#fields + 1] = 'alias:' .. destination
+  end
+  local aliases = #fields
+  if text.languages ~= '' then
+    fields[#fields + 1] = 'lang'
+  end
+  local kept = redis.call('HMGET', person, unpack(fields))
+  local overruling, states, known = {}, {}, {}
+  for i = #text.consents + 1, consents do
+    overruling[#overruling + 1] = read_state(kept[i], now)
+  end
+  for i = 1, #text.consents do
+    states[i] = latest_state(read_state(kept[i], now), overruling)
+  end
+  for i = consents + 1, aliases do
+    if kept[i] then
+      known[#known + 1] = text.need_alias[i - consents]
     end
   end
-  return current
+  return {states = states, known = table.concat(known, ','), language = kept[aliases + 1]}
+end
+
+-- Of several consents a text is about one: that in the state sought first, and of those the latest.
+local function about(text, states)
+  if #states == 1 then
+    return 1
+  end
+  for _, wanted in ipairs(split(text.sought)) do
+    local found
+    for i, current in ipairs(states) do
+      if current.state == wanted and (not found or current.since > states[found].since) then
+        found = i
+      end
+    end
+    if found then
+      return found
+    end
+  end
+  return 1
+end
+
+local function subscribed_to_several(states)
+  local count = 0
+  for _, current in ipairs(states) do
+    count = count + (current.state == 'subscribed' and 1 or 0)
+  end
+  return count > 1
 end
 
 -- A new state is later than all that it may have to overrule, whatever the clocks of those who wrote them.
-local function later_than_all(person, text, current, last)
-  local latest = current.since
-  if last == 1 then
-    for _, kept in ipairs(redis.call('HVALS', person)) do
-      local since = string.match(kept, '^%a+ (%d+)')
-      latest = math.max(latest, tonumber(since) or 0)
-    end
-  end
+local function since_when(person, text, current, overrules)
+  local latest = overrules and last_word(person) or current.since
   return math.max(text.late > 0 and text.late or now, latest + 1)
 end
 
-local function apply(person, text, row, current, last)
-  if row.after == current.state and row.renews == '0' then
+local function write_consent(person, text, name, row, current, overrules)
+  if row.after == current.state and not row.renews then
     return
   end
-  local kept = string.format('%s %.0f', row.after, later_than_all(person, text, current, last))
-  if row.expires_in > 0 then
-    kept = string.format('%s:%.0f:%s', kept, now + row.expires_in * 1e6, current.fallback)
+  local lapses_at = row.expires_in > 0 and now + row.expires_in * 1e6 or 0
+  local fallback = row.lapses_to ~= '' and row.lapses_to or current.fallback
+  local since = since_when(person, text, current, overrules)
+  redis.call('HSET', person, 'consent:' .. name, write_state(row.after, since, lapses_at, fallback))
+end
+
+local function change(name, before, after)
+  return string.format('{"program":"%s","before":"%s","after":"%s"}', name, before, after)
+end
+
+-- Writes what follows for every consent that is meant; what changed, as JSON, where that is more than one program's.
+local function apply(person, text, chosen, row, states, several)
+  local overrules = string.sub(text.consents[1], 1, 1) == '@'
+  if text.writes ~= '' and text.writes ~= 'each' then
+    write_consent(person, text, text.writes, row, states[chosen], true)
+    return change(text.writes, states[chosen].state, row.after)
   end
-  redis.call('HSET', person, text.consent, kept)
+  if text.writes == '' or #text.consents == 1 then
+    write_consent(person, text, text.consents[chosen], row, states[chosen], overrules)
+    return overrules and change(text.consents[chosen], states[chosen].state, row.after) or ''
+  end
+  local changes = {}
+  for i, name in ipairs(text.consents) do
+    local own = i == chosen and row or read_row(text, i, states[i].state, several)
+    write_consent(person, text, name, own, states[i], false)
+    changes[i] = change(name, states[i].state, own.after)
+  end
+  return table.concat(changes, ',')
 end
 
 -- Two machines that answer each other are cut off: past the limit the text counts, and gets no reply.
-local function within_reply_limit(person, kept, limit)
-  local count = 0
-  local in_hour, replies = string.match(kept or '', '^(%d+):(%d+)$')
-  if in_hour == hour then
-    count = tonumber(replies)
+local function within_reply_limit(person, text)
+  local key = string.gsub(person, 'person:', 'replies:' .. hour .. ':', 1) .. ':' .. text.number
+  local replies = redis.call('INCR', key)
+  if replies == 1 then
+    redis.call('EXPIRE', key, 3600)
   end
-  if count >= limit then
-    return false
-  end
-  redis.call('HSET', person, 'replies', hour .. ':' .. (count + 1))
-  return true
+  return replies <= text.reply_limit
 end
 
 -- A question that the person has not answered is not put again and again.
-local function may_ask(person, text, row)
-  local field = string.gsub(text.consent, '^consent', 'asked')
-  local asked = tonumber(redis.call('HGET', person, field) or '')
+local function may_ask(person, name, row)
+  local asked = tonumber(redis.call('HGET', person, 'asked:' .. name) or '')
   if asked and now - asked < row.asks_again_in * 1e6 then
     return false
   end
-  redis.call('HSET', person, field, string.format('%.0f', now))
+  redis.call('HSET', person, 'asked:' .. name, string.format('%.0f', now))
   return true
 end
 
-local function may_reply(person, text, row, replies)
-  return (row.asks_again_in == 0 or may_ask(person, text, row)) and within_reply_limit(person, replies, text.reply_limit)
+local function may_reply(person, text, name, row)
+  return (row.asks_again_in == 0 or may_ask(person, name, row)) and within_reply_limit(person, text)
 end
 
-local function record(shard, text, decision, known)
-  if text.destinations ~= '' then
-    redis.call('XADD', shard .. 'outbox', '*', 'to', text.destinations, 'known', known, 'message', text.message,
+-- The decision in the person's language, as far as there is one.
+local function in_language(text, row, language)
+  local decision = ARGV[row.decisions]
+  if language and text.decisions > 1 then
+    for i, name in ipairs(split(text.languages)) do
+      if name == language and ARGV[row.decisions + i - 1] ~= '' then
+        return ARGV[row.decisions + i - 1]
+      end
+    end
+  end
+  return decision
+end
+
+local function note(person, text, row, known_language)
+  if row.language ~= '' and row.language ~= known_language then
+    redis.call('HSET', person, 'lang', row.language)
+  end
+  if row.block == 'set' then
+    redis.call('HSET', person, 'block:' .. text.block, string.format('%.0f', text.late > 0 and text.late or now))
+  elseif row.block == 'clear' then
+    redis.call('HDEL', person, 'block:' .. text.block, 'block:' .. string.match(text.block, '^[^/]*/'))
+  end
+end
+
+local function record(shard, text, decision, known, recorded)
+  local destinations = text.destinations
+  if recorded then
+    destinations = destinations == '' and '@ledger' or destinations .. ',@ledger'
+  end
+  if destinations ~= '' then
+    redis.call('XADD', shard .. 'outbox', '*', 'to', destinations, 'known', known, 'message', text.message,
       'decision', decision)
   end
   if text.undelivered ~= '' then
@@ -139,63 +248,50 @@ local function mark_seen(shard, text, decision)
   expire(seen, text)
 end
 
-local function commit(person, text, rows)
+local function commit(person, text)
   local shard = string.match(person, '^(.-}:)')
   local first_answer = seen_before(shard, text)
   if first_answer then
     return {0, first_answer}
   end
 
-  local fields = {text.consent}
-  for field in string.gmatch(text.account_consent, '[^,]+') do
-    fields[#fields + 1] = field
-  end
-  local last = #fields
-  fields[last + 1] = 'replies'
-  local aliases = {}
-  for destination in string.gmatch(text.need_alias, '[^,]+') do
-    aliases[#aliases + 1] = destination
-    fields[#fields + 1] = 'alias:' .. destination
-  end
-  local kept = redis.call('HMGET', person, unpack(fields))
-  local current = current_state(kept, last)
-  local known = {}
-  for i, destination in ipairs(aliases) do
-    if kept[last + 1 + i] then
-      known[#known + 1] = destination
+  local known = read_person(person, text)
+  local chosen = about(text, known.states)
+  local current = known.states[chosen]
+  local several = text.others and subscribed_to_several(known.states)
+  local row = read_row(text, chosen, current.state, several)
+  local decision, recorded = row.otherwise, false
+  if text.late == 0 or row.otherwise == '' or text.late >= current.since then
+    if text.late > 0 or row.otherwise == '' or may_reply(person, text, text.consents[chosen], row) then
+      decision = in_language(text, row, row.language == '' and known.language or nil)
     end
-  end
-
-  local row = rows[current.state]
-  local decision = row.decision
-  if text.late > 0 and row.otherwise ~= '' and text.late < current.since then
-    decision = row.otherwise -- what the person has said since holds
-  else
-    if text.late == 0 and row.otherwise ~= '' and not may_reply(person, text, row, kept[last + 1]) then
-      decision = row.otherwise
+    local changes = apply(person, text, chosen, row, known.states, several)
+    if changes ~= '' then
+      decision = string.sub(decision, 1, -3) .. changes .. ']}'
     end
-    apply(person, text, row, current, last)
-  end
-  record(shard, text, decision, table.concat(known, ','))
+    note(person, text, row, known.language)
+    recorded = row.recorded
+  end -- else what the person has said since holds
+  record(shard, text, decision, known.known, recorded)
   mark_seen(shard, text, decision)
   return {1, decision}
 end
 
 local results = {}
+local at = 1
 for i, person in ipairs(KEYS) do
-  local at = 2 + (i - 1) * width
+  local width = tonumber(ARGV[at + 1])
+  at = at + 1
   local text = {
-    digest = ARGV[at + 1], buckets = tonumber(ARGV[at + 2]), consent = ARGV[at + 3], account_consent = ARGV[at + 4],
-    destinations = ARGV[at + 5], need_alias = ARGV[at + 6], message = ARGV[at + 7], undelivered = ARGV[at + 8],
-    undelivered_kept = ARGV[at + 9], reply_limit = tonumber(ARGV[at + 10]), late = tonumber(ARGV[at + 11]),
+    digest = ARGV[at + 1], buckets = tonumber(ARGV[at + 2]), destinations = ARGV[at + 3],
+    need_alias = split(ARGV[at + 4]), message = ARGV[at + 5], undelivered = ARGV[at + 6],
+    undelivered_kept = ARGV[at + 7], reply_limit = tonumber(ARGV[at + 8]), number = ARGV[at + 9],
+    late = tonumber(ARGV[at + 10]), block = ARGV[at + 11], consents = split(ARGV[at + 12]),
+    overruled_by = split(ARGV[at + 13]), sought = ARGV[at + 14], writes = ARGV[at + 15], languages = ARGV[at + 16],
+    decisions = tonumber(ARGV[at + 17]), rows = at + 18,
   }
-  local rows = {}
-  for r = at + 12, at + width, 7 do
-    rows[ARGV[r]] = {
-      after = ARGV[r + 1], renews = ARGV[r + 2], expires_in = tonumber(ARGV[r + 3]),
-      asks_again_in = tonumber(ARGV[r + 4]), decision = ARGV[r + 5], otherwise = ARGV[r + 6],
-    }
-  end
-  results[i] = commit(person, text, rows)
+  text.others = width - 17 > #text.consents * STATES * (3 + text.decisions)
+  results[i] = commit(person, text)
+  at = at + width
 end
 return results
