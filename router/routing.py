@@ -273,6 +273,8 @@ class Routing:
         """The places of the programs that a text to the number may be about."""
         every = tuple(range(len(route.policies)))
         program = match.rule.program if match.rule else None
+        if intent == "opt_out" and route.scope == "number":
+            return every
         if program in route.consents:
             return (route.consents.index(program),)
         if scope == "marketing" and route.marketing:
@@ -384,7 +386,7 @@ def _shared(programs: list[Program]) -> KeywordSet:
         custom=tuple(replace(word, program=found.program) for found in sets for word in found.custom),
         layers_off=frozenset.intersection(*(found.layers_off for found in sets)),
         doubtful=sets[0].doubtful,
-        called={program.id: program.called or (program.id, program.name) for program in programs},
+        called={program.id: (*program.called, program.id, program.name) for program in programs},
         reserved=any(found.reserved for found in sets),
     )
 

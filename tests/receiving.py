@@ -122,10 +122,14 @@ def starter(folder: Path, store_url: str, prefix: str) -> Start:
 
     @asynccontextmanager
     async def start(
-        carrier: str = "post", account: str = "", http: Http | None = None, url: str = store_url
+        carrier: str = "post",
+        account: str = "",
+        http: Http | None = None,
+        url: str = store_url,
+        configuration: str = CONFIGURATION,
     ) -> AsyncIterator[World]:
         config = folder / f"{prefix}.toml"
-        config.write_text(CONFIGURATION.format(url=url, prefix=prefix, data=prefix, carrier=carrier, account=account))
+        config.write_text(configuration.format(url=url, prefix=prefix, data=prefix, carrier=carrier, account=account))
         clock = Clock()
         async with serving(load(config), clock, http) as app:
             yield World(app, clock, config)

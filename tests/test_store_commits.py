@@ -3,14 +3,15 @@
 import asyncio
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import orjson
 import pytest
 
 from router.errors import StoreUnavailable
-from router.store import Commits, DeadLetters, Outbox, People, Store
-from router.types import Row
-from tests.commits import ASK, CHAT, LATE_START, LEAVE, SENDER, START, STOP, Clock, rows, text
+from router.store import Block, Commits, DeadLetters, Outbox, People, Store
+from router.types import ConsentState, Row
+from tests.commits import ASK, CHAT, LATE_START, LEAVE, SENDER, START, STOP, Clock, decision, plan, rows, text
 
 
 @pytest.fixture
@@ -140,6 +141,104 @@ async def test_replies_stop_at_the_hourly_limit_and_the_texts_still_count(commit
     assert [await reply(name) for name in "abcde"] == ["hello", "hello", "hello", None, None]
     clock.now += 3600
     assert await reply("f") == "hello"
+
+
+async def test_the_limit_is_of_one_of_our_numbers_and_one_person(commits: Commits) -> None:
+    async def reply(name: str, number: str) -> object:
+        return orjson.loads((await commits.commit(text(name, CHAT, number=number))).decision)["reply"]
+
+    assert [await reply(f"a{place}", "2020") for place in range(4)] == ["hello", "hello", "hello", None]
+    assert await reply("b", "3030") == "hello"
+
+
+async def test_a_text_is_about_the_consent_in_the_state_sought_first_and_of_those_the_latest(commits: Commits) -> None:
+    sought: tuple[ConsentState, ...] = ("pending", "subscribed", "none", "unsubscribed")
+    three = plan(LEAVE, LEAVE, LEAVE, consents=("deals", "news", "games"), sought=sought)
+
+    async def found(name: str) -> str:
+        state: str = orjson.loads((await commits.commit(text(name, three))).decision)["before"]
+        return state
+
+    assert await found("a") == "none"
+    await commits.commit(text("b", START, program="news"))
+    assert await found("c") == "subscribed"
+    await commits.commit(text("d", ASK, program="games"))
+    await commits.commit(text("e", STOP, program="@acme"))
+    assert await found("f") == "unsubscribed"
+
+
+async def test_what_is_meant_for_each_consent_follows_from_its_own_state_and_is_told_of_each(commits: Commits) -> None:
+    await commits.commit(text("a", START, program="news"))
+    await commits.commit(text("b", START, program="games"))
+    choosing = rows(lambda state: "choosing" if state == "subscribed" else "unsubscribed", renews=True, expires_in=100)
+    both = plan(STOP, STOP, STOP, consents=("deals", "news", "games"), writes="each", several=(choosing,) * 3)
+    result = orjson.loads((await commits.commit(text("c", both))).decision)
+
+    assert (result["before"], result["after"]) == ("subscribed", "choosing")
+    assert result["changes"] == [
+        {"program": "deals", "before": "none", "after": "unsubscribed"},
+        {"program": "news", "before": "subscribed", "after": "choosing"},
+        {"program": "games", "before": "subscribed", "after": "choosing"},
+    ]
+
+
+async def test_an_opt_out_of_everything_overrules_all_until_a_later_opt_in(commits: Commits) -> None:
+    await commits.commit(text("a", START, program="news"))
+    everything = plan(STOP, consents=("deals",), writes="@all")
+    result = orjson.loads((await commits.commit(text("b", everything))).decision)
+
+    assert result["changes"] == [{"program": "@all", "before": "none", "after": "unsubscribed"}]
+    assert await before(commits, "c", program="news") == "unsubscribed"
+    await commits.commit(text("d", START, program="news"))
+    assert await before(commits, "e", program="news") == "subscribed"
+    assert await before(commits, "f", program="deals") == "unsubscribed"
+
+
+async def test_the_language_that_a_keyword_told_is_that_of_later_replies(commits: Commits, store: Store) -> None:
+    replies = tuple(
+        replace(row, decisions=(row.decisions[0], decision(row.before, row.after, "salut"))) for row in CHAT
+    )
+    chat = plan(replies, languages=("en", "fr"))
+
+    async def reply(name: str) -> object:
+        return orjson.loads((await commits.commit(text(name, chat))).decision)["reply"]
+
+    assert await reply("a") == "hello"
+    await commits.commit(text("b", tuple(replace(row, language="fr") for row in LEAVE)))
+    assert await reply("c") == "salut"
+    person = await People(store).get(SENDER)
+    assert person
+    assert person.language == "fr"
+
+
+async def test_a_block_is_a_fact_of_its_own_that_only_what_clears_it_ends(
+    commits: Commits, store: Store, clock: Clock
+) -> None:
+    async def blocks() -> tuple[Block, ...]:
+        person = await People(store).get(SENDER)
+        return person.blocks if person else ()
+
+    async def said(name: str, effect: Literal["set", "clear"], number: str) -> None:
+        await commits.commit(text(name, tuple(replace(row, block=effect) for row in LEAVE), number=number))
+
+    await said("a", "set", "2020")
+    await said("b", "set", "3030")
+    assert await before(commits, "c") == "none"
+    await commits.commit(text("d", START))
+    assert set(await blocks()) == {Block("acme", number, clock.now) for number in ("2020", "3030")}
+    await said("e", "clear", "2020")
+    assert await blocks() == (Block("acme", "3030", clock.now),)
+
+
+async def test_what_is_to_be_on_record_goes_to_the_ledger_too(commits: Commits, store: Store) -> None:
+    await commits.commit(text("a", LEAVE))
+    await commits.commit(text("b", tuple(replace(row, recorded=True) for row in STOP), destinations=()))
+    shard = store.keys.shard_of(SENDER)
+
+    assert [entry.destinations for entry in await Outbox(store, []).read(shard, "0-0", 9)] == [
+        ("crm", "braze"),
+        ("@ledger",),
+    ]
 
 
 async def test_a_repeat_within_the_window_is_known_and_one_long_after_is_not(commits: Commits, clock: Clock) -> None:

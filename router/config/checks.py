@@ -78,7 +78,7 @@ def _sharing(programs: Sequence[Program], number: Number, at: Loc) -> Iterator[C
     words: dict[str, str] = {}
     for program in programs:
         own = [word for keyword in program.keywords for word in keyword.words]
-        for word in (*own, *(program.called or (program.id, program.name))):
+        for word in (*own, *program.called, program.id, program.name):
             other = words.setdefault(fold(word), program.id)
             if other != program.id:
                 message = f"shares the number between {other} and {program.id}, and “{word}” means both."

@@ -311,7 +311,7 @@ class Program(Table):
     )
     called: Annotated[tuple[Word, ...], AsTuple] = Field(
         (),
-        description="What people call it behind STOP or START on a shared number: its id and name, if not set.",
+        description="What else people call it behind STOP or START on a shared number, beside its id and name.",
     )
     reserved_words: bool | None = Field(
         None,
