@@ -63,11 +63,13 @@ def decide(policy: Policy, match: Match, reading: Reading) -> tuple[Row, ...]:
     # A number without a program has nothing to subscribe to; an opt-out sent to it holds for the whole account.
     counts = reading.person and (policy.program is not None or intent == "opt_out")
     named = match.rule is not None and match.rule.program is not None
+    # Nobody is left choosing who was not asked.
+    which = reading.which and _answers(policy, match, intent, reading)
 
     def found(state: ConsentState) -> Step:
         if not counts:
             return Step(state, None)
-        return step(policy.opt_in, intent, state, named=named, which=reading.which)
+        return step(policy.opt_in, intent, state, named=named, which=which)
 
     return tuple(_row(policy, match, intent, state, found(state), reading, counts=counts) for state in STATES)
 

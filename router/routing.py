@@ -212,6 +212,11 @@ class Routing:
         rows = (decide_block(route.policies[0]),)
         return replace(self._made(route, route.consents[:1], rows, (), "", _TEXTED_FIRST, "none"), destinations=())
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs, by id."""
+        return tuple(self._programs)
+
     def channel(self, program: str) -> Channel:
         """The channel of a program."""
         return self._programs[program].channel

@@ -154,6 +154,7 @@ def test_lookup_of_a_stranger_and_of_what_is_no_number(tmp_path: Path) -> None:
     assert json.loads(keyroute("lookup", "+14155550101", "--config", config).stdout) == {
         "number": "+14155550101",
         "known": False,
+        "programs": {},
         "consent": {},
         "aliases": [],
         "language": None,

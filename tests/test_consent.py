@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from router.consent import STATES, OptInMode, step
+from router.consent import STATES, Call, OptInMode, call_step, step
 from router.decide import Policy, Reading, decide, intended
 from router.records import read_decision
 from router.rules import Match, Rule
@@ -169,3 +169,52 @@ def test_a_doubtful_text_changes_nothing_and_is_asked_about_unless_the_person_ha
     assert (found.reply, row.asks_again_in) == (
         (None, 0) if state in ("unsubscribed", "choosing") else ("stop?", 86_400)
     )
+
+
+@pytest.mark.parametrize("reading", [Reading(hint="STOP"), Reading(late=True), Reading(silent=True)])
+def test_nobody_is_left_choosing_who_was_not_asked(reading: Reading) -> None:
+    policy = replace(POLICY, replies={"en": {**POLICY.replies["en"], "choice": "which?"}})
+    asked = decide(policy, match("opt_out"), Reading(which=True))
+    silent = decide(policy, match("opt_out"), replace(reading, which=True))
+
+    assert [row.after for row in asked if row.before == "subscribed"] == ["choosing"]
+    assert {row.after for row in silent} == {"unsubscribed"}
+
+
+def test_the_reply_to_a_word_that_tells_no_language_is_given_in_each_of_the_programs() -> None:
+    rule = Rule("opt_out", "STOP", "en", "keyword:en/STOP")
+    rows = decide(POLICY, Match(rule, layer="keyword", intent="opt_out"), Reading())
+    subscribed = rows[STATES.index("subscribed")]
+
+    assert [read_decision(written).reply for written in subscribed.decisions] == ["bye", "au revoir"]
+    assert subscribed.language == ""
+
+
+def test_a_word_that_tells_the_language_is_answered_in_it_and_remembered() -> None:
+    row = decide(POLICY, match("opt_out", "fr"), Reading())[STATES.index("subscribed")]
+
+    assert [read_decision(written).reply for written in row.decisions] == ["au revoir"]
+    assert row.language == "fr"
+
+
+@pytest.mark.parametrize(("call", "state"), list(itertools.product(get_args(Call), STATES)))
+def test_what_is_called_leads_where_it_says_and_texts_nobody_who_did_not_ask(call: Call, state: ConsentState) -> None:
+    found = call_step(call, state)
+
+    assert (found.after == "unsubscribed") == (call == "unsubscribe")
+    assert found.after == "subscribed" if call in ("subscribe", "welcome") else True
+    assert found.reply is None or (call, found.reply) in {("welcome", "opt_in"), ("ask", "prompt")}
+
+
+def test_an_account_of_a_toll_free_number_notes_the_networks_block_and_a_start_lifts_it() -> None:
+    policy = replace(POLICY, network_blocks=True)
+    blocks = {
+        (intent, layer): decide(policy, replace(match(intent), layer=layer), Reading())[0].block
+        for intent in ("opt_out", "opt_in", "help")
+        for layer in ("keyword", "phrase")
+    }
+
+    assert blocks["opt_out", "keyword"] == "set"
+    assert blocks["opt_out", "phrase"] == ""
+    assert blocks["opt_in", "keyword"] == blocks["opt_in", "phrase"] == "clear"
+    assert blocks["help", "keyword"] == ""

@@ -1,6 +1,7 @@
 """`keyroute lookup`: what is known of a person."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from router._core import classify_address
 from router.cli.options import config_option
 from router.cli.store import opened
 from router.config import load
+from router.routing import Routing
 from router.store import Block, Consent, People
 
 
@@ -18,7 +20,11 @@ from router.store import Block, Consent, People
 @click.argument("number")
 @config_option
 def command(number: str, config: Path) -> None:
-    """Show a person's consent and aliases, and which accounts' carriers send them nothing, as JSON."""
+    """Show a person's consent and aliases, and who sends them nothing, as JSON.
+
+    `programs` has the state that holds for each; `consent` what was said, of programs, of an account (`@NAME`) or of
+    everything (`@all`), and when: the latest that bears on a program holds.
+    """
     kind, sender = classify_address(number)
     if kind == "malformed":
         raise click.BadParameter(f"{number!r} is no phone number. Write it as +14155550101.", param_hint="NUMBER")
@@ -26,11 +32,16 @@ def command(number: str, config: Path) -> None:
 
 
 async def _show(sender: str, config: Path) -> None:
-    async with opened(load(config)) as store:
+    settings = load(config)
+    async with opened(settings) as store:
         person = await People(store).get(sender)
+    routing = Routing(settings)
     found = {
         "number": sender,
         "known": person is not None,
+        "programs": {name: person.state(routing.bearing_on(name), time.time()) for name in routing.programs}
+        if person
+        else {},
         "consent": {program: _described(consent) for program, consent in person.consent.items()} if person else {},
         "aliases": person.aliases if person else (),
         "language": person.language if person else None,
