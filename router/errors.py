@@ -15,6 +15,7 @@ RouterError
 ├── AddressUnusable       the server cannot listen where it was told to
 ├── WorkerLost            a process that had part of the work was killed
 ├── LeaseLost             another worker holds the shard now
+├── UnusableFile          a file that is to be imported cannot be read at all
 ├── NoSuchLetter          no dead letter has that id
 ├── OutdatedLetter        the person has said something else since
 ├── AdapterError          a carrier or platform adapter cannot be used
@@ -119,6 +120,10 @@ class WorkerLost(RouterError):
 
 class LeaseLost(RouterError):
     """Another worker holds the shard now; what was to be written was not."""
+
+
+class UnusableFile(RouterError):
+    """A file that is to be imported, and of which no row can be read."""
 
 
 class NoSuchLetter(RouterError):

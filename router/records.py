@@ -51,6 +51,13 @@ def read_text(written: dict[str, Any]) -> Inbound:
     return Inbound(**text | parts)
 
 
+def write_import(entry_id: str, at: float, source: str, proof: Proof) -> tuple[bytes, bytes]:
+    """A part of an imported file less its rows, which the store adds: what stands before them, and what behind."""
+    before = orjson.dumps({"v": _VERSION, "id": entry_id, "at": at, "account": "import"})
+    after = orjson.dumps({"proof": proof, "source": source})
+    return before[:-1] + b',"rows":[', b"]," + after[1:]
+
+
 def write_part(account: str, at: float, text: Inbound, *, late: bool) -> bytes:
     """A part of a long text, as it waits for the others. `late`: it did not come in its turn."""
     return orjson.dumps({"v": _VERSION, "at": at, "account": account, "late": late, "message": text})

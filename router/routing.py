@@ -106,6 +106,7 @@ class Routing:
             name for name, found in settings.destinations.items() if registry.platform(found.platform).needs_alias
         }
         self._programs = settings.programs
+        self._bearing = {program: settings.bearing_on(program) for program in settings.programs}
         self._numbers: dict[tuple[str, str, str], Route] = {}
         self._references: dict[tuple[str, str], str] = {}
         self._rates: dict[str, dict[str, float]] = {name: {} for name in self.accounts}
@@ -140,8 +141,7 @@ class Routing:
 
     def bearing_on(self, program: str) -> tuple[str, ...]:
         """The consents that the state of a program follows from: the one that was given or taken back last holds."""
-        overruling = dict.fromkeys(name for route in self._routes[program] for name in route.overruled_by)
-        return (program, *overruling)
+        return self._bearing[program]
 
     def number_called(self, account: str, reference: str | None) -> str | None:
         """The number that the carrier of an account calls so; None if there is none."""

@@ -327,6 +327,13 @@ def keyword(lines: str) -> str:
     return f"[[programs.deals.keywords]]\n{lines}".rstrip()
 
 
+def named_group(name: str) -> str:
+    """Another program, whose group_id is the first word of `name`; the rest is a comment behind it."""
+    group_id, _, comment = name.partition(" ")
+    texts = 'opt_in = "Hi."\nopt_out = "Bye."\nhelp = "Call."'
+    return f'[programs.b]\nname = "B"\ngroup_id = "{group_id}" {comment}\n[programs.b.replies.en]\n{texts}'
+
+
 AT_ODDS = '[destinations.crm] # HERE\nplatform = "loft"\nurl = "https://loft.example.com"\ntightest = 10'
 
 CASES = [
@@ -479,6 +486,8 @@ CASES = [
     case("blank reply", "programs.deals.replies.en.help", "remove the key", replies='help = " "'),
     case("endless reply", "programs.deals.replies.en.help", "at most 1600", replies=f'help = "{"a" * 1601}"'),
     case("replies in another language", "programs.deals.replies.de", "languages", more="[programs.deals.replies.de]"),
+    case("group_id that is a program", "programs.b.group_id", "of its own", more=named_group("deals # HERE")),
+    case("group_id twice", "programs.b.group_id", "of its own", program='group_id = "g"', more=named_group("g # HERE")),
     # Keywords
     case("no words", "programs.deals.keywords[1].words", 'words = ["COUPONS", "COUPON"]', more=keyword("")),
     case("word of nothing", "programs.deals.keywords[1].words[0]", "Write a word", more=keyword('words = ["\\u200b"]')),

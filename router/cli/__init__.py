@@ -1,6 +1,7 @@
 """The `keyroute` command. Each subcommand stands in a file of its own, loaded when it is called."""
 
 import importlib
+import keyword
 import os
 import sys
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from router._version import VERSION
 from router.errors import ConfigurationError, RouterError
 
 #: The files of this folder that hold a command; the object in it is always called `command`.
-_COMMANDS = ("serve", "check", "match", "normalize", "lookup", "dead", "sink")
+_COMMANDS = ("serve", "check", "match", "normalize", "lookup", "import", "export", "dead", "sink")
 
 
 class _Commands(click.Group):
@@ -22,7 +23,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"router.cli.{cmd_name}").command
+        file = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"router.cli.{file}").command
         return command
 
 

@@ -30,6 +30,18 @@ def programs_exist(programs: Collection[str]) -> Iterator[Complaint]:
         yield Complaint(("programs",), "there is none, so no text leads anywhere.", "Add a table [programs.NAME].")
 
 
+def group_ids(programs: Mapping[str, Program | None]) -> Iterator[Complaint]:
+    """What callers and files name leads to one program only."""
+    named = {name: name for name in programs}
+    for name, program in programs.items():
+        if not program or program.group_id is None:
+            continue
+        other = named.setdefault(program.group_id, name)
+        if other != name:
+            message = f"names the program {other} already."
+            yield Complaint(("programs", name, "group_id"), message, "Give each program a group_id of its own.")
+
+
 def numbers(
     entries: Sequence[tuple[Loc, object, Number | None]],
     accounts: Collection[str],

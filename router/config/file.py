@@ -131,6 +131,7 @@ class _Reader:
         numbers = self._list(Number, document.get("numbers", []), ("numbers",))
         self.found += checks.account_names(accounts)
         self.found += checks.programs_exist(programs)
+        self.found += checks.group_ids(programs)
         self.found += checks.numbers(numbers, accounts, programs)
         if self.found:
             return None

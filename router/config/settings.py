@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from router._core import classify_address, fold
-from router.consent import OptInMode, OptOutScope, ReplyKind
+from router.consent import EVERYTHING, OptInMode, OptOutScope, ReplyKind
 from router.errors import Problem
 from router.ports import Options, Secret
 from router.rules import CustomKeyword, Doubtful, KeywordSet, Layer
@@ -388,6 +388,11 @@ class Settings(Table):
             for program in self.programs.values()
             if destination in program.destinations
         }
+
+    def bearing_on(self, program: str) -> tuple[str, ...]:
+        """The consents that the state of a program follows from: the one that was given or taken back last holds."""
+        accounts = dict.fromkeys(f"@{number.account}" for number in self.numbers if program in number.program)
+        return (program, *accounts, EVERYTHING)
 
     def parts(self) -> Iterator[object]:
         """What it holds the most of."""

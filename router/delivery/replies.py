@@ -172,13 +172,13 @@ class ReplyLane:
 
     def _take_up(self, entry: Entry) -> None:
         self._window.append(entry)
-        number, decision = entry.event.message.recipient, entry.event.decision
-        wanted = self._sending.name in entry.destinations and decision.reply
-        if number and wanted and entry.id not in self._settled:
-            self._taken_up += 1
-            self._wait(number, _Reply(decision.intent != "opt_out", self._taken_up, entry))
-        else:
-            self._settled.add(entry.id)
+        if self._sending.name in entry.destinations and entry.id not in self._settled:
+            number, decision = entry.event.message.recipient, entry.event.decision
+            if number and decision.reply:
+                self._taken_up += 1
+                self._wait(number, _Reply(decision.intent != "opt_out", self._taken_up, entry))
+                return
+        self._settled.add(entry.id)
 
     def _wait(self, number: str, reply: _Reply) -> None:
         if number not in self._waiting:

@@ -3,13 +3,18 @@
 from router.store.commits import Commit, Commits, Committed
 from router.store.connection import Store
 from router.store.dead import DeadLetter, DeadLetters
-from router.store.outbox import Entry, Lease, Outbox, Parked, Steps
+from router.store.directory import Directory
+from router.store.exports import Exports, Known
+from router.store.imports import Applied, Imports, Stated, Stays, Target
+from router.store.outbox import LEDGER, Entry, Lease, Outbox, Parked, Steps
 from router.store.parts import Added, Group, Part, Parts
 from router.store.people import Block, Consent, People, Person
 from router.store.workers import Workers
 
 __all__ = [
+    "LEDGER",
     "Added",
+    "Applied",
     "Block",
     "Commit",
     "Commits",
@@ -17,8 +22,12 @@ __all__ = [
     "Consent",
     "DeadLetter",
     "DeadLetters",
+    "Directory",
     "Entry",
+    "Exports",
     "Group",
+    "Imports",
+    "Known",
     "Lease",
     "Outbox",
     "Parked",
@@ -26,7 +35,10 @@ __all__ = [
     "Parts",
     "People",
     "Person",
+    "Stated",
+    "Stays",
     "Steps",
     "Store",
+    "Target",
     "Workers",
 ]

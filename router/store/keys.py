@@ -15,6 +15,7 @@ class Keys:
         self.meta = f"{prefix}:meta"
         self.workers = f"{prefix}:workers"
         self.shards = shards
+        self._prefix = prefix
         self._tags = tuple(f"{prefix}:{{{shard}}}:" for shard in range(shards))
 
     def shard_of(self, sender: str) -> int:
@@ -27,6 +28,22 @@ class Keys:
         (since when a carrier or a network sends the person nothing from there).
         """
         return f"{self._tags[self.shard_of(sender)]}person:{sender}"
+
+    def people(self) -> str:
+        """A pattern of the keys of `person`, of every shard."""
+        return f"{self._prefix}:{{*}}:person:*"
+
+    def external_shard(self, digest: bytes) -> int:
+        """The shard that knows whom an external id means: that of the id, not of the sender."""
+        return int.from_bytes(digest[:2], "big") % self.shards
+
+    def externals(self, shard: int) -> str:
+        """How the names of a shard's `external` begin."""
+        return f"{self._tags[shard]}external:"
+
+    def external(self, digest: bytes) -> str:
+        """Hash: digest of an external id → the sender it means; ids whose digests begin alike share one."""
+        return f"{self.externals(self.external_shard(digest))}{digest[:2].hex()}"
 
     def outbox(self, shard: int) -> str:
         """Stream: what has been decided and must be delivered, in the order of acceptance."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import orjson
@@ -10,6 +11,9 @@ from router.errors import LeaseLost
 from router.records import read_event
 from router.store.connection import Store, asked
 from router.types import Event
+
+#: The destination of what is to be on record in the ledger of consent.
+LEDGER = "@ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Lease:
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One entry of a shard's outbox, as it is kept and as platforms see it.
 
@@ -33,7 +37,11 @@ class Entry:
     known: tuple[str, ...]
     message: bytes
     decision: bytes
-    event: Event
+
+    @cached_property
+    def event(self) -> Event:
+        """What platforms see. Imported rows, which go to the ledger alone, make no event: see `destinations` first."""
+        return read_event(self.message, self.decision)
 
     @property
     def joined(self) -> float:
@@ -166,7 +174,6 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
         known=tuple(fields[b"known"].decode().split(",")),
         message=fields[b"message"],
         decision=fields[b"decision"],
-        event=read_event(fields[b"message"], fields[b"decision"]),
     )
 
 

@@ -71,7 +71,9 @@ class People:
             return None
         fields = {key.decode(): value.decode() for key, value in found.items()}
         return Person(
-            consent={k.removeprefix("consent:"): _consent(v) for k, v in fields.items() if k.startswith("consent:")},
+            consent={
+                k.removeprefix("consent:"): read_consent(v) for k, v in fields.items() if k.startswith("consent:")
+            },
             aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
             blocks=tuple(_block(k.removeprefix("block:"), v) for k, v in fields.items() if k.startswith("block:")),
             language=fields.get("lang"),
@@ -95,7 +97,8 @@ def _block(name: str, since: str) -> Block:
     return Block(account, number or None, int(since) / 1e6)
 
 
-def _consent(kept: str) -> Consent:
+def read_consent(kept: str) -> Consent:
+    """A field of a person's record that holds a state."""
     state, _, rest = kept.partition(" ")
     since, _, lapse = rest.partition(":")
     until, _, then = lapse.partition(":")
