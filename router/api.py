@@ -1,32 +1,34 @@
 """`POST /v1/messages`: a neighbour service hands over a text and gets the decision; sending the reply is its part."""
 
 from collections.abc import Callable, Iterable
-from hashlib import sha256
 from typing import Annotated
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.acceptance import Accepted
+from router.bearer import digest, is_json, same, token_digest
 from router.errors import BadPayload, BadToken, RequestError, StoreUnavailable, WrongContentType
 from router.pipeline import Pipeline
 from router.ports import Secret
 from router.routing import API_ACCOUNT
 from router.telemetry import Metrics
-from router.types import Answer, Channel, Inbound, Media, RawRequest
+from router.types import Answer, Channel, Decision, Inbound, Media, RawRequest
 
 _RETRY_AFTER = (("retry-after", "1"),)
 
 
-class _MediaBody(BaseModel):
+class MediaBody(BaseModel):
+    """A picture or file that came with a text."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
     url: str | None = None
     id: str | None = None
     content_type: str | None = None
 
 
-class _MessageBody(BaseModel):
-    """`id` makes the text one: the same id again gets the same answer and has no second effect."""
+class MessageBody(BaseModel):
+    """A text. `id` makes the text one: the same id again gets the same answer and has no second effect."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     id: Annotated[str, Field(min_length=1, max_length=256)]
@@ -34,7 +36,21 @@ class _MessageBody(BaseModel):
     to: Annotated[str, Field(min_length=1, max_length=64)]
     text: Annotated[str, Field(max_length=100_000)] = ""
     channel: Channel = "sms"
-    media: Annotated[list[_MediaBody], Field(max_length=20)] = []
+    media: Annotated[list[MediaBody], Field(max_length=20)] = []
+
+
+class MessageAnswer(BaseModel):
+    """The id of the event, and what was decided."""
+
+    id: str
+    decision: Decision
+
+
+class MessageProblem(BaseModel):
+    """What kind of error it is, and what to do."""
+
+    error: str
+    message: str
 
 
 class MessagesApi:
@@ -57,8 +73,8 @@ class MessagesApi:
         except RequestError as error:
             return self.refuse(request.account, error)
         self._metrics.requests.labels(API_ACCOUNT, "accepted").inc()
-        body = orjson.dumps({"id": accepted.event_id, "decision": accepted.decision})
-        return Answer(200, body, "application/json")
+        answer = MessageAnswer(id=accepted.event_id, decision=accepted.decision)
+        return Answer(200, orjson.dumps(dict(answer)), "application/json")
 
     def refuse(self, account: str, error: RequestError) -> Answer:
         """The answer to a request that cannot be accepted."""
@@ -67,17 +83,17 @@ class MessagesApi:
         return _problem(error.status, error, challenge)
 
     def _authenticate(self, request: RawRequest) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        # Digests are compared, so the time taken tells nothing about a token.
-        known = {sha256(secret.reveal().encode()).digest() for secret in self._tokens()}
-        if scheme.lower() != "bearer" or sha256(token.strip().encode()).digest() not in known:
+        given = token_digest(request)
+        # Each is compared, whichever fits: the time taken tells nothing.
+        fitting = [secret for secret in self._tokens() if same(given, digest(secret.reveal()))]
+        if not fitting:
             raise BadToken("send the header `Authorization: Bearer TOKEN` with a token of [api] in the configuration.")
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if not is_json(request):
             raise WrongContentType("send the text as `Content-Type: application/json`.")
 
     async def _accept(self, request: RawRequest) -> Accepted:
         try:
-            body = _MessageBody.model_validate_json(request.body)
+            body = MessageBody.model_validate_json(request.body)
             text = Inbound(
                 message_id=body.id,
                 sender=body.sender,
@@ -100,5 +116,5 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 
 def _problem(status: int, error: Exception, headers: tuple[tuple[str, str], ...]) -> Answer:
-    body = orjson.dumps({"error": type(error).__name__, "message": str(error)})
-    return Answer(status, body, "application/json", headers)
+    body = MessageProblem(error=type(error).__name__, message=str(error))
+    return Answer(status, orjson.dumps(dict(body)), "application/json", headers)

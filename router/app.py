@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -17,6 +18,7 @@ from router.api import MessagesApi
 from router.config import Settings
 from router.errors import RouterError
 from router.inbox import Inbox
+from router.platform_api import refused, routes
 from router.ports import Http
 from router.reload import Reloader
 from router.service import Role, Service
@@ -57,14 +59,14 @@ def create_app(
                 await reloader.close()
             await service.stop()
 
-    routes: list[BaseRoute] = [
+    addresses: list[BaseRoute] = [
         Route("/healthz", _healthy),
         Route("/readyz", _readiness(service)),
         Route("/metrics", _metrics(service)),
     ]
     if role != "worker":
-        routes += _ingress(service, clock)
-    app = Starlette(routes=routes, lifespan=lifespan)
+        addresses += _ingress(service, clock)
+    app = Starlette(routes=addresses, lifespan=lifespan, exception_handlers={HTTPException: refused})
     app.state.failure = None  # why the start failed, for whoever started the server
     return app
 
@@ -78,6 +80,7 @@ def _ingress(service: Service, clock: Callable[[], float]) -> list[BaseRoute]:
     return [
         Route("/in/{account}", webhooks, methods=["GET", "POST"]),
         Route("/v1/messages", messages, methods=["POST"]),
+        *routes(service, clock),
     ]
 
 

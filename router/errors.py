@@ -7,6 +7,9 @@ RouterError
 │   ├── BadToken          401  the caller of our own API is not known
 │   ├── UnknownAccount    404  no account of that name
 │   ├── BadPayload        400  authentic, but unusable; kept as a dead letter
+│   ├── CallRefused       400  a call of the platform-shaped API; carries what is wrong with its items
+│   ├── AccessDenied      403  the caller's key lacks the permission
+│   ├── RateLimited       429  more calls than are allowed
 │   ├── TooManyFields     400  a form with more fields than any carrier sends
 │   ├── BodyTooLarge      413
 │   └── WrongContentType  415
@@ -27,6 +30,7 @@ The compiled core raises ValueErrors of its own: `TooManyFieldsError` and `Numbe
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from router.types import SendFailure
 
@@ -84,6 +88,26 @@ class UnknownAccount(RequestError):
 
 class BadPayload(RequestError):
     """The request is authentic and makes no sense; the text says which part and what was expected."""
+
+
+class CallRefused(RequestError):
+    """A call of the platform-shaped API that does nothing. `problems` are those of its items, ready for the answer."""
+
+    def __init__(self, message: str, problems: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class AccessDenied(RequestError):
+    """The key of a caller does not have the permission."""
+
+    status = 403
+
+
+class RateLimited(RequestError):
+    """More calls than are allowed in a window of time."""
+
+    status = 429
 
 
 class TooManyFields(RequestError):

@@ -73,19 +73,19 @@ class Service:
         self._open = AsyncExitStack()  # what `stop` closes
         self._worker: Worker | None = None
         self._starting: asyncio.Task[None] | None = None
-        self._store, self._server = open_store(settings)
+        self.store, self._server = open_store(settings)
         spill = Spill(settings.store.data / "spill", settings.store.spill_max_bytes)
         self.outage = Outage(spill, self._reach, self._replay, self.metrics)
         commits = Commits(
-            self._store,
+            self.store,
             unhandled_kept=settings.store.unhandled_kept,
             clock=clock,
             on_failure=self.outage.begin,
         )
-        self.dead = DeadLetters(self._store, settings.store.unhandled_kept)
+        self.dead = DeadLetters(self.store, settings.store.unhandled_kept)
         acceptance = Acceptance(
             commits,
-            Parts(self._store),
+            Parts(self.store),
             self.dead,
             self.metrics,
             clock,
@@ -122,7 +122,7 @@ class Service:
     async def _open_store(self, opened: AsyncExitStack) -> None:
         if self._server:
             opened.callback(self._server.stop)
-        opened.push_async_callback(self._store.close)
+        opened.push_async_callback(self.store.close)
         if self._server:
             await self._server.ready()
             watch = asyncio.create_task(self._keep_store_running(self._server))
@@ -148,8 +148,8 @@ class Service:
 
     async def _reach(self) -> None:
         """Returns when the store can be used: it answers, is the right one, and cuts nothing of our destinations."""
-        await self._store.open()
-        await Outbox(self._store, self.pipeline.routing.lanes).register()
+        await self.store.open()
+        await Outbox(self.store, self.pipeline.routing.lanes).register()
 
     async def _replay(self, requests: Sequence[RawRequest]) -> None:
         await self.pipeline.replay(requests)
@@ -186,7 +186,7 @@ class Service:
             problems = [Problem(0, name, "cannot be changed while keyroute runs.", remedy) for name in fixed]
             raise ConfigurationError(str(settings.path), problems)
         routing = await asyncio.to_thread(Routing, settings)
-        await Outbox(self._store, routing.lanes).register()
+        await Outbox(self.store, routing.lanes).register()
         worker = await self._new_worker(settings, routing) if self.role != "ingress" else None
         replaced: list[Whole] = [self.settings, self.pipeline.routing]
         self.settings, self.pipeline.routing = settings, routing
@@ -206,7 +206,7 @@ class Service:
         # Imported so late because the HTTP client alone takes 200 ms to import, and texts can be taken before.
         module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
         block = self.pipeline.block
-        worker: Worker = module.Worker(settings, routing, self._store, self._owner, block, self.metrics, self._clock)
+        worker: Worker = module.Worker(settings, routing, self.store, self._owner, block, self.metrics, self._clock)
         return worker
 
     async def _end_delivery(self) -> None:
@@ -224,7 +224,7 @@ class Service:
         if self._starting and self._starting.done() and (failure := self._starting.exception()):
             return f"nothing is delivered, restart keyroute: {failure}"
         try:
-            await self._store.ping()
+            await self.store.ping()
         except StoreUnavailable as error:
             return str(error)
         return None

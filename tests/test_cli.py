@@ -1,13 +1,16 @@
 """The commands that need no server, as an operator runs them: exit code, output, errors."""
 
+import hashlib
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from router.config import PERMISSIONS
 from tests.running import KEYROUTE, write_configuration
 
 ROOT = Path(__file__).parent.parent
@@ -188,3 +191,42 @@ def test_a_store_set_up_with_other_shards_is_refused_with_what_to_write(tmp_path
 
     assert ran.returncode == 1
     assert "Set store.shards = 4" in ran.stderr
+
+
+def test_a_new_key_is_shown_beside_the_lines_for_the_configuration_which_hold_its_hash_alone(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    made = keyroute("key", "forms", "--permission", "users.track", "--permission", "subscription.status.set")
+    key = re.findall(r"again: (\S{40,})$", made.stderr, re.MULTILINE)[0]
+    config.write_text(config.read_text() + made.stdout)
+    checked = keyroute("check", config)
+
+    assert checked.returncode == 0, checked.stderr
+    assert tomllib.loads(made.stdout) == {
+        "api": {
+            "keys": {
+                "forms": {
+                    "sha256": hashlib.sha256(key.encode()).hexdigest(),
+                    "permissions": ["users.track", "subscription.status.set"],
+                }
+            }
+        }
+    }
+    assert keyroute("key").stderr != keyroute("key").stderr
+
+
+def test_a_new_key_without_permissions_named_has_all_and_a_wrong_one_is_refused() -> None:
+    assert set(tomllib.loads(keyroute("key").stdout)["api"]["keys"]["app"]["permissions"]) == set(PERMISSIONS)
+    wrong = keyroute("key", "--permission", "users.delete")
+
+    assert wrong.returncode == 2
+    assert "users.track" in wrong.stderr
+    assert "a-z" in keyroute("key", "My Key").stderr
+
+
+def test_check_warns_of_events_that_subscribe_to_a_program_that_nobody_can_be_texted_by(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    config.write_text(config.read_text().replace("[programs.deals]", '[programs.deals]\nopt_in_events = ["captured"]'))
+    ran = keyroute("check", config)
+
+    assert ran.returncode == 0
+    assert "programs.deals.opt_in_events" in ran.stderr

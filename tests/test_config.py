@@ -18,6 +18,7 @@ from router.config import Settings, load
 from router.config.settings import (
     Account,
     Api,
+    ApiKey,
     Destination,
     Keyword,
     Limits,
@@ -83,6 +84,10 @@ class Loft:
     ProgramOptions = LoftProgramOptions
 """
 
+KEY = "[api.keys.web]\n"
+HASH = f"sha256 = '{'0' * 64}'\n"
+MAY = "permissions = ['users.track']\n"
+WHICH = "api.keys.web.permissions[0]"
 PIGEON = 'carrier = "pigeon"\nrings = ["file:ring"]'
 
 PARTS = {
@@ -409,6 +414,15 @@ CASES = [
     case("secret not set", "api.tokens[1]", "Set ", api='[api]\ntokens = ["file:ring",\n"env:KEYROUTE_TEST_UNSET"]'),
     case("secret file missing", "api.tokens[0]", "Write the secret", api='[api]\ntokens = ["file:nowhere"]'),
     case("token too short", "api.tokens[0]", "openssl rand", api='[api]\ntokens = ["file:short"]'),
+    case("key in place of its hash", "api.keys.web.sha256", "keyroute key", api=f"{KEY}{MAY}sha256 = '{SECRET}'"),
+    case("hash in capitals", "api.keys.web.sha256", "keyroute key", api=f"{KEY}{MAY}sha256 = '{'A' * 64}'"),
+    case("key without a hash", "api.keys.web.sha256", 'sha256 = "…"', api=f"[api.keys.web] # HERE\n{MAY}"),
+    case("no permissions", "api.keys.web.permissions", "at least 1", api=f"{KEY}{HASH}permissions = []"),
+    case("permission unheard of", WHICH, '"users.track"?', api=f"{KEY}{HASH}permissions = ['user.track']"),
+    case("name of a key", "api.keys.Web", "a-z", api=f"[api.keys.Web] # HERE\n{HASH}{MAY}"),
+    case("keys that are no table", "api.keys", "[api.keys]", api="[api]\nkeys = 1"),
+    case("key that is no table", "api.keys.web", "[api.keys.web]", api="[api.keys]\nweb = 1"),
+    case("limits below nothing", "api.rate_limit_factor", "0 or more", api="[api]\nrate_limit_factor = -1"),
     case("no secrets", "accounts.post.rings", 'rings = ["env:NAME"]', account="rings = []"),
     case("secret of an adapter", "accounts.post.rings[0]", '"file:PATH"', account=f'rings = ["{SECRET}"]'),
     # Accounts and destinations
@@ -764,13 +778,14 @@ def test_a_keyword_that_is_accepted_is_one_that_can_be_matched(read: Read, word:
 
 
 SECTIONS: dict[str, type[Table]] = {"server": Server, "store": Store, "api": Api, "limits": Limits, "worker": Worker}
-SHOWN_ELSEWHERE = {"programs.ID.replies", "programs.ID.keywords"}
+SHOWN_ELSEWHERE = {"programs.ID.replies", "programs.ID.keywords", "api.keys"}
 
 
 def test_the_readme_lists_every_key_and_its_default() -> None:
     platforms = [registry.platform(name) for name in ("webhook", "braze")]
     tables: list[tuple[type[BaseModel], str]] = [
         *((model, name) for name, model in SECTIONS.items()),
+        (ApiKey, "api.keys.NAME"),
         (Account, "accounts.NAME"),
         (Number, "numbers"),
         (Program, "programs.ID"),

@@ -18,7 +18,7 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 ROOMS = [
     "_core _version disposal network numbering secrets tasks telemetry types",
     "errors",
-    "consent embedded language ports records",
+    "bearer consent embedded language ports records",
     "rules",
     "decide registry spill store",
     "config outage",
@@ -31,6 +31,7 @@ ROOMS = [
     "acceptance",
     "pipeline",
     "api inbox service",
+    "platform_api",
     "reload",
     "app",
     "cli",

@@ -1,8 +1,8 @@
 """External ids, on a real store."""
 
-from router.store import Directory, Store
+from router.store import Directory, People, Store
 
-ANN, BEN = "+14155550101", "+14155550102"
+ANN, BEN, CARL = "+14155550101", "+14155550102", "+14155550103"
 
 
 async def test_an_external_id_finds_the_person_that_it_was_learnt_for(store: Store) -> None:
@@ -27,3 +27,33 @@ async def test_nothing_is_asked_for_no_ids(store: Store) -> None:
     await directory.learn({})
 
     assert await directory.find([]) == {}
+
+
+async def test_a_move_takes_along_who_had_the_number_and_nobody_who_gets_it_later(store: Store) -> None:
+    directory = Directory(store)
+    await directory.learn({"first": ANN})
+    await directory.move(ANN, BEN)
+    await directory.learn({"second": ANN})
+    await directory.move(ANN, CARL)
+    await directory.learn({"third": ANN})
+
+    assert await directory.find(["first", "second", "third"]) == {"first": BEN, "second": CARL, "third": ANN}
+
+
+async def test_moves_back_and_forth_come_to_an_end(store: Store) -> None:
+    directory = Directory(store)
+    await directory.learn({"u1": ANN})
+    for old, new in [(ANN, BEN), (BEN, ANN), (ANN, BEN), (BEN, CARL), (CARL, ANN), (ANN, ANN)]:
+        await directory.move(old, new)
+
+    assert await directory.find(["u1"]) == {"u1": ANN}
+
+
+async def test_somebody_can_be_known_by_nothing_but_the_number(store: Store) -> None:
+    directory, people = Directory(store), People(store)
+    await directory.name([ANN])
+    await directory.speak({BEN: "fr"})
+    found = [await people.get(each) for each in (ANN, BEN, CARL)]
+
+    assert [person is not None for person in found] == [True, True, False]
+    assert [person.consent for person in found if person] == [{}, {}]

@@ -27,6 +27,13 @@ def command(file: Path) -> None:
             "Write the keys that sending needs (docs/carriers.md has them).",
             err=True,
         )
+    for program in settings.programs.values():
+        if program.opt_in_events and routing.number_for(program.id, "") is None:
+            click.echo(
+                f"warning: programs.{program.id}.opt_in_events: subscribe nobody: the program has no number that its "
+                "question or welcome can be sent from. Write the keys that sending needs (docs/carriers.md has them).",
+                err=True,
+            )
     click.echo(
         f"{file}: good. {len(settings.accounts)} account(s), {len(settings.numbers)} number(s), "
         f"{len(settings.programs)} program(s), {len(settings.destinations)} destination(s)."

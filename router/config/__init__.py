@@ -1,6 +1,7 @@
 """The configuration file: read once, frozen, validated as a whole. What the rest of the product needs of it is here."""
 
 from router.config.file import load
-from router.config.settings import Account, Destination, Keyword, Number, Program, Settings
+from router.config.permissions import PERMISSIONS
+from router.config.settings import Account, ApiKey, Destination, Keyword, Number, Program, Settings
 
-__all__ = ["Account", "Destination", "Keyword", "Number", "Program", "Settings", "load"]
+__all__ = ["PERMISSIONS", "Account", "ApiKey", "Destination", "Keyword", "Number", "Program", "Settings", "load"]

@@ -13,6 +13,7 @@ from router.config import checks
 from router.config.settings import (
     Account,
     Api,
+    ApiKey,
     Destination,
     Keyword,
     Limits,
@@ -112,7 +113,7 @@ class _Reader:
         self.found += [unknown_key((key,), known) for key in document if key not in known]
         server = self._table(Server, document.get("server", {}), ("server",))
         store = self._table(Store, document.get("store", {}), ("store",))
-        api = self._table(Api, document.get("api", {}), ("api",))
+        api = self._api(document.get("api", {}))
         limits = self._table(Limits, document.get("limits", {}), ("limits",))
         worker = self._table(Worker, document.get("worker", {}), ("worker",))
         accounts = {
@@ -141,6 +142,12 @@ class _Reader:
         return Settings.model_validate(
             {"path": self._path, "warnings": (), **tables, **named, "numbers": listed_numbers}
         )
+
+    def _api(self, written: object) -> Api | None:
+        if not isinstance(written, dict):
+            return self._table(Api, written, ("api",))
+        keys = {name: self._table(ApiKey, key, at) for name, key, at in self._named(written, "keys", ("api",))}
+        return self._table(Api, written | {"keys": {name: key for name, key in keys.items() if key}}, ("api",))
 
     def _account(self, name: str, written: dict[str, Any], at: Loc, server: Server, store: Store) -> Account | None:
         adapter = self._adapter(registry.carrier, written.get("carrier"), (*at, "carrier"))
@@ -223,10 +230,10 @@ class _Reader:
         places = [((*at, position), entry) for position, entry in enumerate(written)]
         return [(place, entry, self._table(model, entry, place)) for place, entry in places]
 
-    def _named(self, document: dict[str, Any], section: str) -> list[tuple[str, dict[str, Any], Loc]]:
+    def _named(self, document: dict[str, Any], section: str, within: Loc = ()) -> list[tuple[str, dict[str, Any], Loc]]:
         """The tables of a section that are named by us; a bad name does not keep a table from being checked."""
         tables = []
-        for name, written, at in self._entries(document.get(section, {}), (section,)):
+        for name, written, at in self._entries(document.get(section, {}), (*within, section)):
             if not _NAME.fullmatch(name):
                 remedy = "Use 1 to 32 of a-z, 0-9, _ and -, the first a letter or a digit."
                 self.found.append(Complaint(at, "is not a name that can be used.", remedy))

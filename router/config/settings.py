@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from router._core import classify_address, fold
+from router.config.permissions import Digest, Permission
 from router.consent import EVERYTHING, OptInMode, OptOutScope, ReplyKind
 from router.errors import Problem
 from router.ports import Options, Secret
@@ -176,11 +177,24 @@ class Store(Table):
     spill_max_bytes: Count = Field(268_435_456, description="Most that the spill file may take on disk.")
 
 
+class ApiKey(Table):
+    """A key of the platform-shaped API."""
+
+    sha256: Digest = Field(examples=["…"], description="SHA-256 of the key, as `keyroute key` prints it.")
+    permissions: Annotated[tuple[Permission, ...], AsTuple] = Field(
+        min_length=1, examples=[["users.track"]], description="What the key may be used for."
+    )
+
+
 class Api(Table):
     """Who may call our own addresses."""
 
     tokens: Annotated[tuple[Annotated[Secret, AfterValidator(_token)], ...], AsTuple] = Field(
         (), description="Bearer tokens of `POST /v1/messages`, 16 characters or more each; none closes it."
+    )
+    keys: Mapping[str, ApiKey] = Field({}, description="Keys of the platform-shaped API; see below.")
+    rate_limit_factor: float = Field(
+        1.0, ge=0, le=1000, description="What the API's documented limits are multiplied by; 0 turns them off."
     )
 
 
@@ -306,6 +320,9 @@ class Program(Table):
         description="Whether START subscribes, or asks for a YES first (`double`), or does both (`subscribe_first`).",
     )
     confirm_within_days: int = Field(30, ge=1, le=365, description="How long that YES may take.")
+    opt_in_events: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=255)], ...], AsTuple] = Field(
+        (), description="Custom events of `/users/track` that subscribe a person, such as `phone_number_captured`."
+    )
     choose_within_hours: int = Field(
         24, ge=1, le=720, description="How long somebody who was asked which programs to keep may name one."
     )

@@ -9,6 +9,7 @@ from router.store.imports import Applied, Imports, Stated, Stays, Target
 from router.store.outbox import LEDGER, Entry, Lease, Outbox, Parked, Steps
 from router.store.parts import Added, Group, Part, Parts
 from router.store.people import Block, Consent, People, Person
+from router.store.quota import Quota
 from router.store.workers import Workers
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Parts",
     "People",
     "Person",
+    "Quota",
     "Stated",
     "Stays",
     "Steps",

@@ -1,4 +1,4 @@
-"""External ids: which person a caller means by an id of its own.
+"""What callers of the API and files call people: their own ids for them, and which number stands behind each.
 
 An id takes some 40 bytes when there are many: digests stand in hashes of a few hundred at most, which the store keeps
 packed.
@@ -6,29 +6,36 @@ packed.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import cast
+from typing import Any, cast
 
 from router.store.connection import Store, asked
 
 #: Long enough that no two ids share one.
 _DIGEST_SIZE = 12
+#: How often somebody can have moved on before their id leads nowhere; also what ends a search if the store is damaged.
+_MOST_MOVES = 32
 
 
 class Directory:
-    """Senders by external id. All methods raise `StoreUnavailable`."""
+    """External ids → E.164 numbers. All methods raise `StoreUnavailable`.
+
+    Numbers are given to other people in time. So an id is kept with the number and how often its holders had moved away
+    from it before; a move then takes along those who had the number until then, and nobody who gets it later.
+    """
 
     def __init__(self, store: Store) -> None:
         self._redis = store.redis
         self._keys = store.keys
         self._learn = store.script("learn")
 
-    async def learn(self, senders: Mapping[str, str]) -> None:
-        """Notes external id → sender. An id that is known already means the new sender from now on."""
+    async def learn(self, numbers: Mapping[str, str]) -> None:
+        """Notes the number of each external id, instead of what was noted before."""
+        places = await self._written(list(numbers.values()))
         shards: dict[int, list[bytes]] = defaultdict(list)
-        for external_id, sender in senders.items():
-            digest, written = _digest(external_id), sender.encode()
+        for external_id, place in zip(numbers, places, strict=True):
+            digest, written = _digest(external_id), place.encode()
             shards[self._keys.external_shard(digest)] += (digest, bytes((len(written),)), written)
         await asyncio.gather(
             *(
@@ -38,16 +45,56 @@ class Directory:
         )
 
     async def find(self, external_ids: Iterable[str]) -> dict[str, str]:
-        """External id → sender, of those ids that are known."""
-        wanted = list(dict.fromkeys(external_ids))
-        if not wanted:
-            return {}
+        """The number of each external id that is known."""
+        ids = list(dict.fromkeys(external_ids))
+        found = await self._ask([("HGET", self._keys.external(d), d) for d in map(_digest, ids)])
+        places = {external_id: place.decode() for external_id, place in zip(ids, found, strict=True) if place}
+        settled: dict[str, str] = {}
+        for _ in range(_MOST_MOVES):
+            if not places:
+                break
+            after = await self._ask(
+                [("LINDEX", self._keys.moved(n), before) for n, before in map(_read, places.values())]
+            )
+            moved = {external_id: to.decode() for external_id, to in zip(places, after, strict=True) if to}
+            settled |= {
+                external_id: _read(place)[0] for external_id, place in places.items() if external_id not in moved
+            }
+            places = moved
+        return settled
+
+    async def move(self, old: str, new: str) -> None:
+        """From now on, the external ids of a number lead to another one. Consent stays with the numbers."""
+        if old != new:
+            (place,) = await self._written([new])
+            await self._ask([("RPUSH", self._keys.moved(old), place)])
+
+    async def name(self, numbers: Sequence[str]) -> None:
+        """Notes that people exist of whom nothing else may be known."""
+        await self._ask([("HSETNX", self._keys.person(number), "named", "1") for number in numbers])
+
+    async def speak(self, languages: Mapping[str, str]) -> None:
+        """Notes the language of each number."""
+        await self._ask([("HSET", self._keys.person(number), "lang", tag) for number, tag in languages.items()])
+
+    async def _written(self, numbers: Sequence[str]) -> list[str]:
+        """The numbers as they are to be kept now."""
+        moves = await self._ask([("LLEN", self._keys.moved(number)) for number in numbers])
+        return [f"{number} {count}" if count else number for number, count in zip(numbers, moves, strict=True)]
+
+    async def _ask(self, commands: Sequence[tuple[str | bytes | int, ...]]) -> list[Any]:
+        """The answers to some commands, in one round trip."""
+        if not commands:
+            return []
         pipeline = self._redis.pipeline(transaction=False)
-        for external_id in wanted:
-            digest = _digest(external_id)
-            pipeline.hget(self._keys.external(digest), cast("str", digest))
-        found = cast("list[bytes | None]", await asked(pipeline.execute()))
-        return {name: sender.decode() for name, sender in zip(wanted, found, strict=True) if sender is not None}
+        for command in commands:
+            pipeline.execute_command(*command)
+        return cast("list[Any]", await asked(pipeline.execute()))
+
+
+def _read(place: str) -> tuple[str, int]:
+    number, _, moves = place.partition(" ")
+    return number, int(moves or 0)
 
 
 def _digest(external_id: str) -> bytes:

@@ -12,6 +12,7 @@ class Keys:
     """Key names under one prefix, for a fixed number of shards."""
 
     def __init__(self, prefix: str, shards: int) -> None:
+        self._prefix = prefix
         self.meta = f"{prefix}:meta"
         self.workers = f"{prefix}:workers"
         self.shards = shards
@@ -24,7 +25,8 @@ class Keys:
 
     def person(self, sender: str) -> str:
         """Hash: `consent:PROGRAM`, `consent:@ACCOUNT`, `consent:@all` (states), `asked:PROGRAM` (when a doubtful text
-        was asked about), `alias:DESTINATION`, `lang` (the language that the person speaks), `block:ACCOUNT/NUMBER`
+        was asked about), `alias:DESTINATION`, `lang` (the language that the person speaks), `named` (callers know
+        the person, and nothing more), `block:ACCOUNT/NUMBER`
         (since when a carrier or a network sends the person nothing from there).
         """
         return f"{self._tags[self.shard_of(sender)]}person:{sender}"
@@ -44,6 +46,14 @@ class Keys:
     def external(self, digest: bytes) -> str:
         """Hash: digest of an external id → the sender it means; ids whose digests begin alike share one."""
         return f"{self.externals(self.external_shard(digest))}{digest[:2].hex()}"
+
+    def moved(self, sender: str) -> str:
+        """List: the numbers that those who had this number have moved to, written like an external id's, one by one."""
+        return f"{self._tags[self.shard_of(sender)]}moved:{sender}"
+
+    def quota(self, name: str, window: int) -> str:
+        """Counter: calls of the API within a window of time."""
+        return f"{self._prefix}:quota:{name}:{window}"
 
     def outbox(self, shard: int) -> str:
         """Stream: what has been decided and must be delivered, in the order of acceptance."""

@@ -66,18 +66,16 @@ class People:
 
     async def get(self, sender: str) -> Person | None:
         """A person by their E.164 number or user id; None if nothing is known of them."""
-        found = cast("dict[bytes, bytes]", await asked(self._redis.hgetall(self._keys.person(sender))))
-        if not found:
-            return None
-        fields = {key.decode(): value.decode() for key, value in found.items()}
-        return Person(
-            consent={
-                k.removeprefix("consent:"): read_consent(v) for k, v in fields.items() if k.startswith("consent:")
-            },
-            aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
-            blocks=tuple(_block(k.removeprefix("block:"), v) for k, v in fields.items() if k.startswith("block:")),
-            language=fields.get("lang"),
-        )
+        return (await self.several([sender])).get(sender)
+
+    async def several(self, senders: Iterable[str]) -> dict[str, Person]:
+        """Those of the people of whom anything is known, found in one round trip."""
+        distinct = list(dict.fromkeys(senders))
+        pipeline = self._redis.pipeline(transaction=False)
+        for sender in distinct:
+            pipeline.hgetall(self._keys.person(sender))
+        found = cast("list[dict[bytes, bytes]]", await asked(pipeline.execute()) if distinct else [])
+        return {sender: _person(fields) for sender, fields in zip(distinct, found, strict=True) if fields}
 
     async def known(self, destination: str, senders: Sequence[str]) -> set[str]:
         """Those of the senders whose alias is known to exist at the destination."""
@@ -86,6 +84,16 @@ class People:
             *(asked(self._redis.hexists(self._keys.person(sender), field)) for sender in senders)
         )
         return {sender for sender, known in zip(senders, found, strict=True) if known}
+
+
+def _person(found: dict[bytes, bytes]) -> Person:
+    fields = {key.decode(): value.decode() for key, value in found.items()}
+    return Person(
+        consent={k.removeprefix("consent:"): read_consent(v) for k, v in fields.items() if k.startswith("consent:")},
+        aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
+        blocks=tuple(_block(k.removeprefix("block:"), v) for k, v in fields.items() if k.startswith("block:")),
+        language=fields.get("lang"),
+    )
 
 
 def _since(consent: Consent) -> float:
