@@ -21,6 +21,8 @@ RouterError
 ├── UnusableFile          a file that is to be imported cannot be read at all
 ├── NoSuchLetter          no dead letter has that id
 ├── OutdatedLetter        the person has said something else since
+├── LedgerUnavailable     the ledger's files cannot be read or written now
+├── DamagedLedger         a row or a file of the ledger is not as it was written
 ├── AdapterError          a carrier or platform adapter cannot be used
 └── DeliveryError         a platform or carrier did not take what it was sent
     └── SendError         a carrier said why it did not send a text (`failure`)
@@ -156,6 +158,14 @@ class NoSuchLetter(RouterError):
 
 class OutdatedLetter(RouterError):
     """Delivering the dead letter now would tell the platform what the person has taken back since."""
+
+
+class LedgerUnavailable(RouterError):
+    """The ledger's files cannot be read or written now."""
+
+
+class DamagedLedger(RouterError):
+    """A row or a file of the ledger is not as it was written, or is gone."""
 
 
 class AdapterError(RouterError):

@@ -8,6 +8,8 @@ import orjson
 from router.types import Binary, Change, Decision, Event, Inbound, Media, Part, Proof, RawRequest
 
 _VERSION = 1
+#: The ledger of consent, as a destination of what is decided. No other can be called so.
+LEDGER = "@ledger"
 
 
 def write_message(event_id: str, at: float, account: str, programs: tuple[str, ...], text: Inbound) -> bytes:

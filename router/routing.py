@@ -15,6 +15,7 @@ from router.consent import EVERYTHING, Call, OptOutScope, ReplyKind
 from router.decide import Policy, Reading, decide, decide_block, decide_call, intended
 from router.errors import BadPayload
 from router.ports import Carrier, FetchesKeys, ReadsHeaders, Secret
+from router.records import LEDGER
 from router.rules import NO_MATCH, PREFERENCES, Explanation, KeywordSet, Match, Rule, RuleBook
 from router.types import Channel, ConsentState, Inbound, Intent, NumberType, Plan, Row
 
@@ -98,7 +99,7 @@ class Routing:
             )
         #: Wherever what is in the outbox can be meant to go.
         replies = (account.reply_lane for account in self.accounts.values() if account.reply_lane)
-        self.lanes = (*settings.destinations, *replies)
+        self.lanes = (*settings.destinations, *replies, LEDGER)
         self.api_dedupe_seconds = settings.store.dedupe_hours * 3600
         self.replies_per_hour = settings.limits.replies_per_hour
         self.join_seconds = settings.limits.join_seconds

@@ -180,7 +180,9 @@ class Service:
 
         Raises a `RouterError` and keeps the old one if that cannot be.
         """
-        fixed = [name for name in ("server", "store") if getattr(settings, name) != getattr(self.settings, name)]
+        fixed = [
+            name for name in ("server", "store", "ledger") if getattr(settings, name) != getattr(self.settings, name)
+        ]
         if fixed:
             remedy = "Restart it to change this section."
             problems = [Problem(0, name, "cannot be changed while keyroute runs.", remedy) for name in fixed]

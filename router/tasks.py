@@ -1,9 +1,15 @@
-"""Ending tasks for sure."""
+"""Ending tasks for sure, and work that must not keep the process from ending."""
 
 import asyncio
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import ParamSpec, TypeVar
 
 _PATIENCE = 0.5
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
@@ -17,3 +23,18 @@ async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in waiting:
             task.cancel()
         _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE)
+
+
+async def in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """What `work` returns or raises. Unlike a thread of `asyncio.to_thread`, this one is not waited for at the end."""
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work(*arguments, **named))
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="keyroute", daemon=True).start()
+    return await asyncio.wrap_future(done)

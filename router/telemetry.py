@@ -108,6 +108,21 @@ class Metrics:
             ("part",),
             registry=self.registry,
         )
+        self.ledger_rows = Counter(
+            "keyroute_ledger_rows", "Rows that were written into the ledger of consent.", registry=self.registry
+        )
+        self.ledger_waiting = Gauge(
+            "keyroute_ledger_waiting_rows",
+            "Rows of the ledger that are not sealed into files yet, by the shards that this process works on.",
+            ("shard",),
+            registry=self.registry,
+        )
+        self.ledger_segments = Counter(
+            "keyroute_ledger_segments",
+            "What was done to the ledger's files (sealed, removed after their time, erased from), or failed and waits.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.shards = Gauge("keyroute_shards_held", "Shards that this process works on.", registry=self.registry)
         self.reloads = Counter(
             "keyroute_reloads", "Reloads of the configuration (done, refused).", ("outcome",), registry=self.registry

@@ -90,7 +90,7 @@ class Inbound:
     opt_out_type: OptOutType | None = None
     payload: str | None = None
     recipient_ref: str | None = None
-    kind: Literal["text", "preference", "api", "receipt"] = "text"
+    kind: Literal["text", "preference", "api", "import", "receipt"] = "text"
     scope: Literal["marketing"] | None = None
     part: Part | None = None
     binary: Binary | None = None

@@ -8,7 +8,6 @@ import pty
 import random
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -305,9 +304,3 @@ def test_an_export_can_be_of_one_program_or_state(tmp_path: Path) -> None:
     assert exported("--config", config, "--program", "deals", "--state", "unsubscribed") == [header, ben]
     assert wrong.returncode == 2
     assert "there is no 'nope'. Write one of: g-1, alerts." in wrong.stderr
-
-
-def test_who_has_no_terminal_needs_no_bar() -> None:
-    code = "import sys\nfrom router.cli import import_, export\nassert 'rich.progress' not in sys.modules"
-
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,6 +21,7 @@ from router.config.settings import (
     ApiKey,
     Destination,
     Keyword,
+    Ledger,
     Limits,
     Number,
     Program,
@@ -91,6 +92,7 @@ WHICH = "api.keys.web.permissions[0]"
 PIGEON = 'carrier = "pigeon"\nrings = ["file:ring"]'
 
 PARTS = {
+    "ledger": "",
     "server": "",
     "store": "",
     "api": "",
@@ -396,6 +398,14 @@ CASES = [
     ),
     case("bad port in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://a:99999"'),
     case("bad bracket in a URL", "server.public_url", "https://", server='[server]\npublic_url = "https://[a"'),
+    case("place for files that is none", "ledger.url", "s3://BUCKET/FOLDER", more='[ledger]\nurl = "s3://"'),
+    case("scheme with blanks", "ledger.url", "a URL such as", more='[ledger]\nurl = "s 3://bucket/ledger"'),
+    case("blank folder", "ledger.url", "in quotes", more='[ledger]\nurl = " "'),
+    case("number for a folder", "ledger.url", "in quotes", more="[ledger]\nurl = 5"),
+    case("password in it", "ledger.url", "from the environment", more='[ledger]\nurl = "sftp://me:pw@host/x"'),
+    case("no years", "ledger.keep_years", "more than 0", more="[ledger]\nkeep_years = 0"),
+    case("no rows", "ledger.seal_rows", "1 or more", more="[ledger]\nseal_rows = 0"),
+    case("ledger that is no table", "ledger", "[ledger]", ledger="ledger = 5"),
     case("store unheard of", "store.url", "redis://", store='[store]\nurl = "mysql://db"'),
     case("store without a host", "store.url", "redis://HOST", store='[store]\nurl = "redis:///0"'),
     case("store without a path", "store.url", "unix:///PATH", store='[store]\nurl = "unix:///"'),
@@ -777,7 +787,14 @@ def test_a_keyword_that_is_accepted_is_one_that_can_be_matched(read: Read, word:
     assert program is None or (rule and rule.name) == f"custom:deals/{word}"
 
 
-SECTIONS: dict[str, type[Table]] = {"server": Server, "store": Store, "api": Api, "limits": Limits, "worker": Worker}
+SECTIONS: dict[str, type[Table]] = {
+    "server": Server,
+    "store": Store,
+    "api": Api,
+    "limits": Limits,
+    "worker": Worker,
+    "ledger": Ledger,
+}
 SHOWN_ELSEWHERE = {"programs.ID.replies", "programs.ID.keywords", "api.keys"}
 
 
@@ -802,3 +819,19 @@ def test_the_readme_lists_every_key_and_its_default() -> None:
 
     assert documented.keys() == expected.keys()
     assert {key: json.loads(documented[key].strip("`")) for key in stated} == {key: expected[key] for key in stated}
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("", "{folder}/data/ledger"),
+        ('[store]\ndata = "elsewhere"', "{folder}/elsewhere/ledger"),
+        ('[ledger]\nurl = "proof"', "{folder}/proof"),
+        ('[ledger]\nurl = "/srv/proof"', "/srv/proof"),
+        ('[ledger]\nurl = "s3://bucket/proof"', "s3://bucket/proof"),
+    ],
+)
+def test_the_ledger_lies_in_the_data_folder_unless_another_place_is_named(read: Read, written: str, url: str) -> None:
+    settings = read(document(more=written))
+
+    assert settings.ledger.url == url.format(folder=settings.path.parent)

@@ -21,7 +21,7 @@ ROOMS = [
     "bearer consent embedded language ports records",
     "rules",
     "decide registry spill store",
-    "config outage",
+    "config ledger outage",
     "routing",
     "delivery groups",
     "exports imports",

@@ -13,7 +13,9 @@ from router._version import VERSION
 from router.errors import ConfigurationError, RouterError
 
 #: The files of this folder that hold a command; the object in it is always called `command`.
-_COMMANDS = ("serve", "check", "match", "normalize", "lookup", "import", "export", "dead", "key", "sink")
+_COMMANDS = (
+    *("serve", "check", "match", "normalize", "lookup", "ledger", "import", "export", "erase", "dead", "key", "sink"),
+)
 
 
 class _Commands(click.Group):

@@ -1,10 +1,13 @@
 """`keyroute check`: whether a configuration file can be used."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from router.config import load
+from router.config import Settings, load
+from router.errors import LedgerUnavailable
+from router.ledger.segments import Segments
 from router.routing import Routing
 
 
@@ -34,7 +37,23 @@ def command(file: Path) -> None:
                 "question or welcome can be sent from. Write the keys that sending needs (docs/carriers.md has them).",
                 err=True,
             )
+    for doubt in _ledger_doubts(settings):
+        click.echo(f"warning: ledger.url: {doubt}", err=True)
     click.echo(
         f"{file}: good. {len(settings.accounts)} account(s), {len(settings.numbers)} number(s), "
         f"{len(settings.programs)} program(s), {len(settings.destinations)} destination(s)."
     )
+
+
+def _ledger_doubts(settings: Settings) -> Iterator[str]:
+    """What stands in the way of sealing, as far as this machine can tell: it may not be the one that seals."""
+    here = str((settings.store.data / "ledger").absolute())
+    if settings.store.url != "embedded" and settings.ledger.url == here:
+        yield (
+            "is not set, so each machine with a worker keeps files of its own, and no other finds them. Write a folder "
+            'that all of them share, or a URL such as "s3://BUCKET/FOLDER".'
+        )
+    try:
+        Segments(settings.ledger.url).reach()
+    except LedgerUnavailable as error:
+        yield str(error)

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 import orjson
 
-from router._core import classify_address
-from router.cli.options import config_option
+from router.cli.options import config_option, person_argument
 from router.cli.store import opened
 from router.config import load
 from router.routing import Routing
@@ -17,17 +16,14 @@ from router.store import Block, Consent, People
 
 
 @click.command("lookup")
-@click.argument("number")
+@person_argument()
 @config_option
-def command(number: str, config: Path) -> None:
+def command(sender: str, config: Path) -> None:
     """Show a person's consent and aliases, and who sends them nothing, as JSON.
 
     `programs` has the state that holds for each; `consent` what was said, of programs, of an account (`@NAME`) or of
     everything (`@all`), and when: the latest that bears on a program holds.
     """
-    kind, sender = classify_address(number)
-    if kind == "malformed":
-        raise click.BadParameter(f"{number!r} is no phone number. Write it as +14155550101.", param_hint="NUMBER")
     asyncio.run(_show(sender, config))
 
 

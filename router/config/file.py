@@ -16,6 +16,7 @@ from router.config.settings import (
     ApiKey,
     Destination,
     Keyword,
+    Ledger,
     Limits,
     Number,
     Program,
@@ -116,6 +117,7 @@ class _Reader:
         api = self._api(document.get("api", {}))
         limits = self._table(Limits, document.get("limits", {}), ("limits",))
         worker = self._table(Worker, document.get("worker", {}), ("worker",))
+        ledger = self._ledger(document.get("ledger", {}), store or Store())
         accounts = {
             name: self._account(name, written, at, server or Server(), store or Store())
             for name, written, at in self._named(document, "accounts")
@@ -136,7 +138,7 @@ class _Reader:
         self.found += checks.numbers(numbers, accounts, programs)
         if self.found:
             return None
-        tables = {"server": server, "store": store, "api": api, "limits": limits, "worker": worker}
+        tables = {"server": server, "store": store, "api": api, "limits": limits, "worker": worker, "ledger": ledger}
         named = {"accounts": accounts, "programs": programs, "destinations": destinations}
         listed_numbers = tuple(number for _, _, number in numbers)
         return Settings.model_validate(
@@ -148,6 +150,11 @@ class _Reader:
             return self._table(Api, written, ("api",))
         keys = {name: self._table(ApiKey, key, at) for name, key, at in self._named(written, "keys", ("api",))}
         return self._table(Api, written | {"keys": {name: key for name, key in keys.items() if key}}, ("api",))
+
+    def _ledger(self, written: object, store: Store) -> Ledger | None:
+        if isinstance(written, dict):
+            written = {"url": str((store.data / "ledger").absolute())} | written
+        return self._table(Ledger, written, ("ledger",))
 
     def _account(self, name: str, written: dict[str, Any], at: Loc, server: Server, store: Store) -> Account | None:
         adapter = self._adapter(registry.carrier, written.get("carrier"), (*at, "carrier"))

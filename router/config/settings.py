@@ -1,5 +1,6 @@
 """The configuration as the product sees it: frozen, typed, every default filled in. `router.config` reads it."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,20 @@ def _path(written: object, info: ValidationInfo) -> Path:
     if not isinstance(written, str | Path) or not str(written).strip():
         raise _error("path_shape", "must be a path.", 'Write it in quotes, such as "data".')
     return Path((info.context or {}).get("folder", "."), written)
+
+
+def _folder_url(written: object, info: ValidationInfo) -> str:
+    """A folder, or what fsspec is asked for: whether it knows such a URL is found when it is used."""
+    if not isinstance(written, str) or "://" not in written:
+        return str(_path(written, info))
+    scheme, _, place = written.partition("://")
+    if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and place.strip("/") and place.isprintable()):
+        remedy = 'Write a folder, such as "data/ledger", or a URL such as "s3://BUCKET/FOLDER".'
+        raise _error("url_shape", "is not a place for files.", remedy)
+    if ":" in place.rpartition("@")[0]:
+        remedy = "Take it out: the package that such a URL needs reads it from the environment or a file of its own."
+        raise _error("secret_inline", "a password cannot stand in the URL.", remedy)
+    return written
 
 
 def _carrier_url(written: str) -> str:
@@ -221,6 +236,19 @@ class Worker(Table):
     )
 
 
+class Ledger(Table):
+    """Where the proof of consent is kept, and for how long."""
+
+    url: Annotated[str, BeforeValidator(_folder_url)] = Field(
+        description="Folder of its files, or a URL that fsspec knows, such as `s3://BUCKET/FOLDER`."
+    )
+    keep_years: float = Field(5, gt=0, le=100, description="How long its files are kept.")
+    seal_rows: int = Field(20_000, ge=1, le=1_000_000, description="How many rows of a shard make a file.")
+    seal_minutes: float = Field(
+        1440, gt=0, le=43_200, description="How old rows get before they are made a file, however few."
+    )
+
+
 class Account(Table):
     """A carrier account."""
 
@@ -393,6 +421,7 @@ class Settings(Table):
     api: Api
     limits: Limits
     worker: Worker
+    ledger: Ledger
     accounts: Mapping[str, Account]
     numbers: tuple[Number, ...]
     programs: Mapping[str, Program]

@@ -172,13 +172,13 @@ class ReplyLane:
 
     def _take_up(self, entry: Entry) -> None:
         self._window.append(entry)
-        if self._sending.name in entry.destinations and entry.id not in self._settled:
-            number, decision = entry.event.message.recipient, entry.event.decision
-            if number and decision.reply:
-                self._taken_up += 1
-                self._wait(number, _Reply(decision.intent != "opt_out", self._taken_up, entry))
-                return
-        self._settled.add(entry.id)
+        wanted = self._sending.name in entry.destinations and entry.id not in self._settled
+        number = entry.event.message.recipient if wanted else None
+        if number and entry.event.decision.reply:
+            self._taken_up += 1
+            self._wait(number, _Reply(entry.event.decision.intent != "opt_out", self._taken_up, entry))
+        else:
+            self._settled.add(entry.id)
 
     def _wait(self, number: str, reply: _Reply) -> None:
         if number not in self._waiting:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -17,12 +18,13 @@ from router.delivery.attempt import Destination, Held
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
+from router.delivery.ledger import LedgerLane, recording
 from router.delivery.pace import Pace
 from router.delivery.replies import Block, ReplyLane, Sending
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
 from router.ports import Http, Options, OptionsType, Platform
 from router.routing import Routing
-from router.store import Outbox, People, Store, Workers
+from router.store import LEDGER, Ledger, Outbox, People, Store, Workers
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event
@@ -34,6 +36,9 @@ _GRACE = 5.0
 _PAUSE = 0.2
 #: How long one wait for news lasts; a shard taken meanwhile is watched from the next one on. In seconds.
 _LONGEST_WAIT = 0.5
+
+
+_AnyLane = Lane | ReplyLane | LedgerLane
 
 
 class _Removed:
@@ -84,6 +89,8 @@ class Worker:
         self._clock = clock
         self._outbox = Outbox(store, routing.lanes)
         self._people = People(store)
+        self._ledger = Ledger(store)
+        self._recording = recording(settings, routing)
         self._workers = Workers(store, owner, settings.worker.lease_seconds)
         self._owner = owner
         self._shards = range(store.keys.shards)
@@ -99,7 +106,7 @@ class Worker:
             if account.reply_lane:
                 self._add_sending(settings, routing, account.name)
         self._held: dict[int, Held] = {}
-        self._lanes: dict[int, list[tuple[Lane | ReplyLane, asyncio.Task[None]]]] = {}
+        self._lanes: dict[int, list[tuple[_AnyLane, asyncio.Task[None]]]] = {}
         self._seen: dict[int, str] = {}
         self._holding = asyncio.Event()
         self._open = AsyncExitStack()
@@ -179,13 +186,13 @@ class Worker:
         if shard in self._held:
             self._held[shard].until = until
             return
-        removed = await self._outbox.destinations(shard) - set(self._destinations) - set(self._sendings)
+        removed = await self._outbox.destinations(shard) - {*self._destinations, *self._sendings, LEDGER}
         self._held[shard] = Held(lease, until)
         for name in removed:
             self._add_destination(name, _Removed(name), HttpClient(1.0, allow_private=False), 0.0)
         self._seen[shard] = "0-0"
         held, metrics, clock = self._held[shard], self._metrics, self._clock
-        lanes: list[Lane | ReplyLane] = [
+        lanes: list[_AnyLane] = [
             Lane(held, destination, self._outbox, self._people, aliases, metrics, clock, time.monotonic)
             for destination, aliases in self._destinations.values()
         ]
@@ -193,6 +200,11 @@ class Worker:
             ReplyLane(held, sending, self._outbox, self._people, self._block, metrics, clock, time.monotonic)
             for sending in self._sendings.values()
         ]
+        lanes.append(
+            LedgerLane(
+                held, self._recording, self._outbox, self._ledger, metrics, clock, time.monotonic, secrets.token_bytes
+            )
+        )
         self._lanes[shard] = [(lane, asyncio.create_task(self._run_lane(lane))) for lane in lanes]
 
     async def _drop(self, shards: Sequence[int], *, release: bool = True) -> None:
@@ -213,7 +225,7 @@ class Worker:
             except StoreUnavailable as error:
                 _log.warning("lease not given back, it will run out", shard=one.lease.shard, error=str(error))
 
-    async def _run_lane(self, lane: Lane | ReplyLane) -> None:
+    async def _run_lane(self, lane: _AnyLane) -> None:
         """Starts a lane anew when the store was away; ends when the shard is not ours any more."""
         while True:
             try:

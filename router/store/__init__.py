@@ -6,6 +6,7 @@ from router.store.dead import DeadLetter, DeadLetters
 from router.store.directory import Directory
 from router.store.exports import Exports, Known
 from router.store.imports import Applied, Imports, Stated, Stays, Target
+from router.store.ledger import NO_HEAD, Head, Ledger, LedgerState
 from router.store.outbox import LEDGER, Entry, Lease, Outbox, Parked, Steps
 from router.store.parts import Added, Group, Part, Parts
 from router.store.people import Block, Consent, People, Person
@@ -14,6 +15,7 @@ from router.store.workers import Workers
 
 __all__ = [
     "LEDGER",
+    "NO_HEAD",
     "Added",
     "Applied",
     "Block",
@@ -27,9 +29,12 @@ __all__ = [
     "Entry",
     "Exports",
     "Group",
+    "Head",
     "Imports",
     "Known",
     "Lease",
+    "Ledger",
+    "LedgerState",
     "Outbox",
     "Parked",
     "Part",

@@ -26,14 +26,10 @@ class Keys:
     def person(self, sender: str) -> str:
         """Hash: `consent:PROGRAM`, `consent:@ACCOUNT`, `consent:@all` (states), `asked:PROGRAM` (when a doubtful text
         was asked about), `alias:DESTINATION`, `lang` (the language that the person speaks), `named` (callers know
-        the person, and nothing more), `block:ACCOUNT/NUMBER`
-        (since when a carrier or a network sends the person nothing from there).
+        the person, and nothing more), `block:ACCOUNT/NUMBER` (since when a carrier or a network sends the person
+        nothing from there), `ledger` (the last of the person's rows).
         """
         return f"{self._tags[self.shard_of(sender)]}person:{sender}"
-
-    def people(self) -> str:
-        """A pattern of the keys of `person`, of every shard."""
-        return f"{self._prefix}:{{*}}:person:*"
 
     def external_shard(self, digest: bytes) -> int:
         """The shard that knows whom an external id means: that of the id, not of the sender."""
@@ -54,6 +50,22 @@ class Keys:
     def quota(self, name: str, window: int) -> str:
         """Counter: calls of the API within a window of time."""
         return f"{self._prefix}:quota:{name}:{window}"
+
+    def people(self, shard: int | None = None) -> str:
+        """A pattern for the keys of all people, or all of a shard."""
+        return f"{self._prefix}:{{{'*' if shard is None else shard}}}:person:*"
+
+    def ledger(self, shard: int) -> str:
+        """List: rows of the ledger that are not in files yet, see lua/settle.lua."""
+        return f"{self._tags[shard]}ledger"
+
+    def ledger_state(self, shard: int) -> str:
+        """Hash: how many rows and segments the ledger has, see lua/settle.lua."""
+        return f"{self._tags[shard]}ledger:state"
+
+    def erasures(self, shard: int) -> str:
+        """Hash: sender → last of the rows to be erased in the ledger, until that is done."""
+        return f"{self._tags[shard]}ledger:erasures"
 
     def outbox(self, shard: int) -> str:
         """Stream: what has been decided and must be delivered, in the order of acceptance."""

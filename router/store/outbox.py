@@ -8,12 +8,10 @@ from typing import Any, cast
 import orjson
 
 from router.errors import LeaseLost
+from router.records import LEDGER as LEDGER
 from router.records import read_event
 from router.store.connection import Store, asked
 from router.types import Event
-
-#: The destination of what is to be on record in the ledger of consent.
-LEDGER = "@ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +82,38 @@ class Steps:
     def dead(self, reason: str, at: float, destination: str, entry: Entry | Parked) -> None:
         """The entry is given up on."""
         self.arguments += ("dead", reason, f"{at:.3f}", destination, entry.message, entry.decision)
+
+    def row(self, sender: str, line: bytes, head: str) -> None:
+        """The ledger's next row; `head` is what the sender's chain ends with now."""
+        self.arguments += ("row", sender, line, head)
+
+    def close_segment(self) -> None:
+        """The rows up to here make the open segment: what it holds is fixed."""
+        self.arguments += ("close",)
+
+    def sealed(self, segment: int) -> None:
+        """The oldest closed segment is in a file: its rows need not be kept here."""
+        self.arguments += ("sealed", segment)
+
+    def removed(self, segment: int, last: int) -> None:
+        """The oldest sealed segment, whose last row has the number `last`, is removed: its time is over."""
+        self.arguments += ("removed", segment, last)
+
+    def erasure(self, sender: str, head: str) -> None:
+        """What rows say of the sender's person is to be erased, in the chain that ends with `head`."""
+        self.arguments += ("erasure", sender, head)
+
+    def forget(self, sender: str, at: float) -> None:
+        """All that is known of the sender is forgotten but opt-outs and blocks, and what was written after `at`."""
+        self.arguments += ("forget", sender, int(at * 1e6))
+
+    def erase(self, row: int, line: bytes) -> None:
+        """`line` takes the place of a row that is not in a file yet."""
+        self.arguments += ("erase", row, line)
+
+    def erased(self, sender: str, head: str) -> None:
+        """The erasure that was noted with `head` is done."""
+        self.arguments += ("erased", sender, head)
 
 
 class Outbox:

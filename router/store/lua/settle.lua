@@ -7,6 +7,13 @@
 --   known SENDER          SENDER's alias exists
 --   unpark SENDER COUNT   SENDER's first COUNT waiting entries are settled
 --   dead REASON AT TO MESSAGE DECISION   given up on
+--   row SENDER LINE HEAD   the ledger's next row, and what SENDER's chain of rows ends with now
+--   close                  the rows up to here make the open segment
+--   sealed SEGMENT         the oldest closed segment is in a file
+--   removed SEGMENT LAST   the oldest sealed segment, up to the row LAST, is removed
+--   erasure SENDER HEAD    the chain that ends with HEAD is to be erased: noted until `erased SENDER HEAD`
+--   erase ROW LINE         LINE takes the place of a row that is not sealed
+--   forget SENDER AT       of SENDER only opt-outs, blocks and what was written after AT (in µs) are kept
 -- Returns {1, for each unpark step how many of that sender's entries still wait}, or {0} if the lease is lost.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -43,6 +50,43 @@ local function trim()
   redis.call('XTRIM', shard .. 'outbox', 'MINID', string.format('%.0f-%.0f', ms, seq + 1))
 end
 
+-- The ledger: rows that are not sealed, oldest first. `state` has rows: how many there ever were, sealed_rows, closed, sealed and
+-- removed: numbers of segments, end:SEGMENT: the last row of one that is closed and not sealed yet.
+local ledger, state, erasures = shard .. 'ledger', shard .. 'ledger:state', shard .. 'ledger:erasures'
+
+local function count(field)
+  return tonumber(redis.call('HGET', state, field) or 0)
+end
+
+-- A pending opt-in that would lapse back to an opt-out is one.
+local function suppression(kept)
+  local now, since, later = string.match(kept, '^(%a+) (%d+):?%d*:?(%a*)$')
+  if now == 'unsubscribed' or now == 'choosing' or (now == 'pending' and later == 'unsubscribed') then
+    return 'unsubscribed ' .. since, tonumber(since)
+  end
+  return nil, tonumber(since)
+end
+
+local function forget(person, at)
+  local kept = redis.call('HGETALL', person)
+  for i = 1, #kept, 2 do
+    local field, value = kept[i], kept[i + 1]
+    if string.match(field, '^consent:') then
+      local opted_out, since = suppression(value)
+      if opted_out and (since or 0) <= at then
+        redis.call('HSET', person, field, opted_out)
+      elseif (since or 0) <= at then
+        redis.call('HDEL', person, field)
+      end
+    elseif field ~= 'ledger' and not string.match(field, '^block:') then
+      redis.call('HDEL', person, field)
+    end
+  end
+  if redis.call('HLEN', person) == redis.call('HEXISTS', person, 'ledger') then
+    redis.call('DEL', person)
+  end
+end
+
 local steps = {
   position = {2, function(id, ahead)
     redis.call('HSET', positions, destination, id)
@@ -73,6 +117,42 @@ local steps = {
   dead = {5, function(reason, at, to, message, decision)
     redis.call('XADD', shard .. 'dead', '*', 'reason', reason, 'at', at, 'to', to, 'message', message,
       'decision', decision)
+  end},
+  row = {3, function(sender, line, head)
+    redis.call('RPUSH', ledger, line)
+    redis.call('HINCRBY', state, 'rows', 1)
+    redis.call('HSET', shard .. 'person:' .. sender, 'ledger', head)
+  end},
+  close = {0, function()
+    redis.call('HSET', state, 'end:' .. redis.call('HINCRBY', state, 'closed', 1), count('rows'))
+  end},
+  sealed = {1, function(segment)
+    local last = redis.call('HGET', state, 'end:' .. segment)
+    if last then
+      redis.call('LTRIM', ledger, tonumber(last) - count('sealed_rows'), -1)
+      redis.call('HSET', state, 'sealed', segment, 'sealed_rows', last)
+      redis.call('HDEL', state, 'end:' .. segment)
+    end
+  end},
+  removed = {2, function(segment, last)
+    redis.call('HSET', state, 'removed', segment, 'removed_rows', last)
+  end},
+  erasure = {2, function(sender, head)
+    redis.call('HSET', erasures, sender, head)
+  end},
+  erased = {2, function(sender, head)
+    if redis.call('HGET', erasures, sender) == head then
+      redis.call('HDEL', erasures, sender)
+    end
+  end},
+  erase = {2, function(row, line)
+    local index = tonumber(row) - count('sealed_rows') - 1
+    if index >= 0 then
+      redis.call('LSET', ledger, index, line)
+    end
+  end},
+  forget = {2, function(sender, at)
+    forget(shard .. 'person:' .. sender, tonumber(at))
   end},
 }
 
