@@ -23,9 +23,8 @@ _HOUR = 3_600
 class Policy:
     """What a program says about answering on one of its numbers. `program` is None for a number that no program has.
 
-    `replies`: language → kind of reply → text. `carrier_answers`: the intents whose keywords the carrier answers
-    itself. `deaf_to`: the intents that mean nothing on this number. `network_blocks`: the network itself keeps a block
-    for who texts STOP, until they text START.
+    `replies`: language → kind of reply → text. `deaf_to`: the intents that mean nothing on this number.
+    `network_blocks`: the network itself keeps a block for who texts STOP, until they text START.
     """
 
     program: str | None
@@ -33,7 +32,6 @@ class Policy:
     confirm_within_days: int
     languages: tuple[str, ...]
     replies: Mapping[str, Mapping[ReplyKind, str]]
-    carrier_answers: frozenset[Intent]
     choose_within_hours: int = 24
     deaf_to: frozenset[Intent] = frozenset()
     network_blocks: bool = False
@@ -43,11 +41,12 @@ class Policy:
 class Reading:
     """How a text is to be taken.
 
-    `hint` is the carrier's own reading; it has already answered the person. `person` is False for a sender that is a
-    machine or a name: it has no consent to change and is never answered. `late` is a text that is not taken in its
-    turn (it waited on disk, or was a dead letter): nobody is answered, and only an opt-out overrules what the person
-    has said since. `silent` is for what is not a text to us: it is never answered. `which` makes the confirmation of an
-    opt-out ask which programs to keep.
+    `hint` is the carrier's own reading; it has already answered the person. `answered`: somebody did so by a word of
+    their own, and does not say it; `network` is what the network behind the number takes the text for, if anything.
+    `person` is False for a sender that is a machine or a name: it has no consent to change and is never answered.
+    `late` is a text that is not taken in its turn (it waited on disk, or was a dead letter): nobody is answered, and
+    only an opt-out overrules what the person has said since. `silent` is for what is not a text to us: it is never
+    answered. `which` makes the confirmation of an opt-out ask which programs to keep.
     """
 
     hint: OptOutType | None = None
@@ -55,6 +54,8 @@ class Reading:
     late: bool = False
     silent: bool = False
     which: bool = False
+    answered: bool = False
+    network: Intent | None = None
 
 
 def decide(policy: Policy, match: Match, reading: Reading) -> tuple[Row, ...]:
@@ -64,7 +65,7 @@ def decide(policy: Policy, match: Match, reading: Reading) -> tuple[Row, ...]:
     counts = reading.person and (policy.program is not None or intent == "opt_out")
     named = match.rule is not None and match.rule.program is not None
     # Nobody is left choosing who was not asked.
-    which = reading.which and _answers(policy, match, intent, reading)
+    which = reading.which and _answers(match, reading)
 
     def found(state: ConsentState) -> Step:
         if not counts:
@@ -99,7 +100,7 @@ def _row(
     policy: Policy, match: Match, intent: Intent, before: ConsentState, found: Step, reading: Reading, *, counts: bool
 ) -> Row:
     asks = match.asks and found.reply == "none"
-    answered = _answers(policy, match, intent, reading)
+    answered = _answers(match, reading)
     rule = match.rule
     decision = Decision(
         intent=intent,
@@ -137,24 +138,24 @@ def _row(
     )
 
 
-def _answers(policy: Policy, match: Match, intent: Intent, reading: Reading) -> bool:
+def _answers(match: Match, reading: Reading) -> bool:
     """Whether the text may be answered by us."""
-    if reading.silent or reading.late or reading.hint or not reading.person or match.from_machine:
-        return False
-    # Carriers answer their keywords where they stand alone; Stop please!! is ours to answer.
-    return not (intent in policy.carrier_answers and match.layer == "keyword")
+    elsewhere = reading.hint or reading.answered
+    return not (reading.silent or reading.late or elsewhere or not reading.person or match.from_machine)
 
 
 def _block(policy: Policy, match: Match, intent: Intent, reading: Reading) -> Literal["", "set", "clear"]:
     """What is to be noted of the block that the carrier or the network keeps of the person.
 
-    The network reads keywords that stand alone. Whoever texts START at all has no block that is worth a hint any more.
+    A network goes by its own words alone; with other carriers, whoever texts START at all has no block that is worth a
+    hint any more. What waited on disk may be older than a block, and so never clears one.
     """
-    if not reading.person or match.layer is None:
+    if not reading.person:
         return ""
-    if policy.network_blocks and intent == "opt_out" and match.layer == "keyword":
+    if policy.network_blocks and reading.network == "opt_out":
         return "set"
-    return "clear" if intent == "opt_in" and not reading.late else ""
+    lifts = reading.network == "opt_in" if policy.network_blocks else intent == "opt_in" and match.layer is not None
+    return "clear" if lifts and not reading.late else ""
 
 
 def _lasts(policy: Policy, state: ConsentState) -> int:

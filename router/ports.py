@@ -4,7 +4,8 @@ An adapter is a class named by an entry point of the group `router.carriers` or 
 are the keys that it understands in the configuration file; they are validated with the rest of the file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -26,7 +27,10 @@ from router.types import (
 
 __all__ = [
     "MOST_FORM_FIELDS",
+    "TOLL_FREE_ANSWERS",
+    "TOLL_FREE_COUNTRIES",
     "Carrier",
+    "CarrierAnswers",
     "FetchesKeys",
     "Http",
     "Options",
@@ -62,6 +66,27 @@ class Http(Protocol):
 Parsed = Inbound | Receipt | Handshake | BadPayload
 
 
+@dataclass(frozen=True, slots=True)
+class CarrierAnswers:
+    """Which texts of an intent a carrier or a network answers by itself.
+
+    A text that is one of `words`, in whatever case, or, with `beginning`, that begins with one. `words` is None where
+    they are not known: then any keyword of the intent counts that stands alone.
+    """
+
+    words: frozenset[str] | None = None
+    beginning: bool = False
+
+
+#: What the network behind toll-free numbers of these countries answers by itself, whichever carrier they are rented
+#: from: by the first it blocks all that is sent to the person from there, by the second it lets that through again.
+TOLL_FREE_COUNTRIES = ("US", "CA")
+TOLL_FREE_ANSWERS: Mapping[Intent, CarrierAnswers] = {
+    "opt_out": CarrierAnswers(frozenset({"STOP", "ARRET"})),
+    "opt_in": CarrierAnswers(frozenset({"START", "UNSTOP", "NONARRET"})),
+}
+
+
 class Carrier(Protocol):
     """Where texts come from and replies go to. All but `send` are plain functions: no I/O, no clock, no await."""
 
@@ -91,10 +116,11 @@ class Carrier(Protocol):
         """What this carrier wants to see, good (the replies to give) or bad. The same result gives the same bytes."""
         ...
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """What the carrier or the network answers on such a number unless it is told otherwise.
 
-        `country` is the number's region (`US`), None for a short code. For WhatsApp `number_type` is `long_code`.
+        `country` is the number's region (`US`), None for a short code or a name whose country the file does not tell.
+        For WhatsApp, and for a name, `number_type` is `long_code`.
         """
         ...
 

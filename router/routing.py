@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 
 from router import registry
-from router._core import NumberParseError, normalize
+from router.answered import NOTHING_ANSWERED, AnsweredTexts, answered_texts
 from router.config import Number, Program, Settings
+from router.config.settings import country_of
 from router.consent import EVERYTHING, Call, OptOutScope, ReplyKind
 from router.decide import Policy, Reading, decide, decide_block, decide_call, intended
 from router.errors import BadPayload
-from router.ports import Carrier, FetchesKeys, ReadsHeaders, Secret
+from router.ports import TOLL_FREE_COUNTRIES, Carrier, CarrierAnswers, FetchesKeys, ReadsHeaders, Secret
 from router.records import LEDGER
 from router.rules import NO_MATCH, PREFERENCES, Explanation, KeywordSet, Match, Rule, RuleBook
 from router.types import Channel, ConsentState, Inbound, Intent, NumberType, Plan, Row
@@ -35,6 +36,7 @@ class Route:
     `policies` are those of the number's programs; of a number that no program has, the account's own, without a
     program. `consents` are theirs, by name; `overruled_by` those that bear on them too. `scope` is what an opt-out
     ends at least. `marketing` are the places of the programs that the word about marketing messages is meant for.
+    `answered` are the texts that others answer before us.
     """
 
     account: str
@@ -45,6 +47,8 @@ class Route:
     overruled_by: tuple[str, ...]
     scope: OptOutScope
     marketing: tuple[int, ...]
+    answered: AnsweredTexts = NOTHING_ANSWERED
+    country: str | None = None
 
     @property
     def program(self) -> str | None:
@@ -117,7 +121,7 @@ class Routing:
             self._add_number(number)
         for program in settings.programs.values():
             if program.id not in self._routes:
-                self._routes[program.id] = [self._route(None, [program], frozenset())]
+                self._routes[program.id] = [self._route(None, [program])]
         accounts = {
             name: [program for n in settings.numbers if n.account == name for program in n.program]
             for name in settings.accounts
@@ -224,15 +228,18 @@ class Routing:
 
     def number_for(self, program: str, person: str) -> tuple[str, str] | None:
         """The account and the number that a person is texted from first: one of their own country, if there is one, of
-        those that can send; None if none can.
+        those that can send; a name only if there is no number to answer to. None if none can.
         """
-        country = _country(person)
+        country = country_of(person)
         routes = [route for route in self._routes[program] if route.account in self.accounts]
         found = [route for route in routes if self.accounts[route.account].reply_lane]
-        found.sort(key=lambda route: _country(route.number) not in (country, None))
+        found.sort(key=lambda route: (_is_name(route.number), route.country not in (country, None)))
         return (found[0].account, found[0].number) if found else None
 
     def _plan(self, route: Route, match: Match, reading: Reading, scope: str | None) -> Plan:
+        if scope == "marketing" and route.program is not None and not route.marketing:
+            # None of the number's programs is meant: it is recorded, and changes nothing.
+            match, reading = Match(match.rule), replace(reading, hint=None)
         intent = intended(route.policies[0], match, reading.hint)
         places = self._meant(route, match, intent, scope)
         writes = self._writes(route, match, intent, places)
@@ -307,24 +314,28 @@ class Routing:
         programs = [self._programs[name] for name in number.program]
         channel = programs[0].channel
         # Our kinds of number are those of SMS; to a carrier, a sender of WhatsApp is like a long code.
-        kind: NumberType = "long_code" if channel == "whatsapp" else number.type
-        country = _country(number.number)
-        answers: frozenset[Intent] = frozenset(number.carrier_answers or ())
+        kind: NumberType = "long_code" if channel == "whatsapp" or number.type == "alphanumeric" else number.type
+        country = number.country or country_of(number.number)
         # Nobody but us interprets what is said on WhatsApp.
-        if number.carrier_answers is None and channel != "whatsapp":
-            answers = carrier.answers_itself(kind, country)
+        answers = {} if channel == "whatsapp" else carrier.answers_itself(kind, country)
+        if number.carrier_answers is not None:
+            answers = {intent: answers.get(intent, CarrierAnswers()) for intent in number.carrier_answers}
+        network = kind == "toll_free" and country in TOLL_FREE_COUNTRIES
         rate = carrier.texts_per_second(kind, country) if number.texts_per_second is None else number.texts_per_second
         rates = self._rates[number.account]
         rates[number.number] = min(rate, rates.get(number.number, rate))
-        route = self._route(number, programs, answers)
-        for account in (number.account, API_ACCOUNT):
+        answered = answered_texts(answers, network=network)
+        route = replace(self._route(number, programs, blocks=network), answered=answered, country=country)
+        # Nobody can text a name: it is here for what its carrier reports of texts that were sent from it.
+        texted_by = (number.account,) if number.type == "alphanumeric" else (number.account, API_ACCOUNT)
+        for account in texted_by:
             self._numbers.setdefault((account, channel, number.number), route)
         for program in number.program:
             self._routes.setdefault(program, []).append(route)
         if number.reference:
             self._references[number.account, number.reference] = number.number
 
-    def _route(self, number: Number | None, programs: list[Program], carrier_answers: frozenset[Intent]) -> Route:
+    def _route(self, number: Number | None, programs: list[Program], *, blocks: bool = False) -> Route:
         """The route of a number; of a program that has none, where callers of the API alone speak of its people."""
         languages = tuple(dict.fromkeys(language for program in programs for language in program.languages))
         choices = _choices(programs)
@@ -335,10 +346,9 @@ class Routing:
                 confirm_within_days=program.confirm_within_days,
                 languages=languages,
                 replies=_with_choices(program.reply_texts, choices),
-                carrier_answers=carrier_answers,
                 choose_within_hours=program.choose_within_hours,
                 deaf_to=frozenset(_deaf_to(program)) if number and number.type == "short_code" else frozenset(),
-                network_blocks=number is not None and number.type == "toll_free",
+                network_blocks=blocks,
             )
             for program in programs
         )
@@ -362,7 +372,6 @@ class Routing:
             confirm_within_days=0,
             languages=tuple(dict.fromkeys(spoken)) or ("en",),
             replies={},
-            carrier_answers=frozenset(),
         )
         consent = EVERYTHING if account == API_ACCOUNT else f"@{account}"
         return Route(account, "", f"@{account}", (policy,), (consent,), (), "account", ())
@@ -448,9 +457,5 @@ def _family(channel: Channel) -> Channel:
     return "whatsapp" if channel == "whatsapp" else "sms"
 
 
-def _country(number: str) -> str | None:
-    """The region of a number; None for a short code, and for a number that no numbering plan has."""
-    try:
-        return normalize(number).region if number.startswith("+") else None
-    except NumberParseError:
-        return None
+def _is_name(number: str) -> bool:
+    return not number.removeprefix("+").isdecimal()

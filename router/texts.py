@@ -8,7 +8,8 @@ from router._core import classify_address
 from router.decide import Reading
 from router.errors import BadPayload
 from router.records import write_message
-from router.routing import Routing
+from router.routing import Route, Routing
+from router.rules import Match
 from router.store import Commit
 from router.types import Inbound, Plan
 from router.unhandled import text_record, unheard
@@ -56,13 +57,9 @@ def prepare(
     """
     kind, text = normalised(routing, account, text)
     route = routing.find(account, text.channel, text.recipient)
-    reading = Reading(
-        hint=text.opt_out_type,
-        person=kind in ("phone", "user_id"),
-        late=late,
-        silent=text.kind != "text" or text.binary is not None,
-    )
-    plan = routing.plan(route, routing.match(route, text), reading, text.scope)
+    match = routing.match(route, text)
+    person = kind in ("phone", "user_id")
+    plan = routing.plan(route, match, reading(route, match, text, person=person, late=late), text.scope)
     destinations = _destinations(plan, kind)
     event_id, digest = identity(account, text.sender, text.message_id, "again" if again else "")
     message = write_message(event_id, at, route.account, plan.programs, text)
@@ -82,6 +79,18 @@ def prepare(
         lost=lost,
     )
     return Prepared(event_id, text, commit)
+
+
+def reading(route: Route, match: Match, text: Inbound, *, person: bool = True, late: bool = False) -> Reading:
+    """How a text is to be taken, and who answers it before us."""
+    return Reading(
+        hint=text.opt_out_type,
+        person=person,
+        late=late,
+        silent=text.kind != "text" or text.binary is not None,
+        answered=route.answered.answers(match, text.text),
+        network=route.answered.network(text.text),
+    )
 
 
 def identity(account: str, sender: str, message_id: str, more: str = "") -> tuple[str, bytes]:

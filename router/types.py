@@ -9,6 +9,7 @@ Intent = Literal["opt_out", "opt_in", "help", "confirm", "custom", "none"]
 #: `choosing`: opted out of all programs of a number, and asked which of them to keep; to everybody outside, and once
 #: the time to choose is over, it is `unsubscribed`.
 ConsentState = Literal["none", "pending", "subscribed", "unsubscribed", "choosing"]
+#: Kinds of numbers, as carriers tell them apart; to them, a name that texts are sent from is like a long code.
 NumberType = Literal["long_code", "toll_free", "short_code"]
 OptOutType = Literal["STOP", "START", "HELP"]
 #: Why a text was not sent or not delivered: the person has opted out at the carrier; no such number, or none that takes

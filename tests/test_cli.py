@@ -119,6 +119,64 @@ def test_match_says_what_is_wrong_with_its_options(arguments: list[str], says: s
     assert says in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("kind", "intents"),
+    [
+        ("long_code", ["opt_out", "opt_out", "opt_in", "help", "confirm"]),
+        ("toll_free", ["opt_out", "opt_out", "opt_in", "help", "confirm"]),
+        ("short_code", ["opt_out", "opt_out", "none", "none", "none"]),
+        ("whatsapp", ["none"] * 5),
+    ],
+)
+def test_match_knows_what_counts_on_which_kind_of_number(kind: str, intents: list[str]) -> None:
+    found = lines(keyroute("match", "--number-type", kind, stdin="stop\ntake me off this list\nstart\nhelp\nyes\n"))
+
+    assert [line["intent"] for line in found] == intents
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "program", "reply"),
+    [
+        # Only who has something to choose from is asked what to keep.
+        ("subscribed", "STOP", "deals", "You get nothing more. Reply KEEP DEALS or KEEP ALERTS to keep one."),
+        ("none", "STOP", "deals", "You get no more Deals."),
+        ("subscribed", "STOP ALERTS", "alerts", "You get no more Alerts."),
+        ("choosing", "KEEP ALERTS", "alerts", "Welcome to Alerts."),
+        ("choosing", "STOP", "deals", None),
+    ],
+)
+def test_match_replies_on_a_shared_number_as_the_store_would(
+    tmp_path: Path, state: str, text: str, program: str, reply: str | None
+) -> None:
+    config = write_configuration(tmp_path)
+    shared = config.read_text().replace('program = "deals"', 'program = ["deals", "alerts"]')
+    choice = 'choice = "You get nothing more. Reply KEEP DEALS or KEEP ALERTS to keep one."'
+    config.write_text(
+        shared.replace('opt_out = "You get no more Deals."', f'opt_out = "You get no more Deals."\n{choice}')
+    )
+    (found,) = lines(keyroute("match", "--config", config, "--to", "20202", "--state", state, stdin=f"{text}\n"))
+
+    assert (found["program"], found["reply"]) == (program, reply)
+
+
+def test_match_leaves_to_the_carrier_what_that_answers(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    config.write_text(config.read_text().replace("carrier_answers = []\n", ""))
+    found = lines(keyroute("match", "--config", config, "--to", "+14155550199", stdin="STOP\nStop please!!\n"))
+
+    assert [(line["intent"], line["reply"]) for line in found] == [
+        ("opt_out", None),
+        ("opt_out", "You get no more Alerts."),
+    ]
+
+
+def test_match_says_that_nobody_can_text_a_name(tmp_path: Path) -> None:
+    ran = keyroute("match", "--config", write_configuration(tmp_path), "--to", "ACME", stdin="x\n")
+
+    assert ran.returncode == 2
+    assert "nobody can text 'ACME'. Write one of the numbers in" in ran.stderr
+
+
 def test_match_names_a_number_that_is_not_configured(tmp_path: Path) -> None:
     ran = keyroute("match", "--config", write_configuration(tmp_path), "--to", "+14155550000", stdin="x\n")
 

@@ -25,7 +25,6 @@ POLICY = Policy(
         "en": {"opt_in": "welcome", "prompt": "sure?", "opt_out": "bye", "help": "call us", "none": "what?"},
         "fr": {"opt_in": "bienvenue", "opt_out": "au revoir"},
     },
-    carrier_answers=frozenset(),
 )
 
 
@@ -101,11 +100,35 @@ def test_the_carriers_reading_counts_unless_ours_is_an_opt_out(hint: OptOutType,
 
 
 def test_what_the_carrier_answers_itself_is_recorded_in_silence() -> None:
-    policy = replace(POLICY, carrier_answers=frozenset({"opt_out"}))
-    found = decision(policy, match("opt_out"), "subscribed")
+    row = decide(POLICY, match("opt_out"), Reading(answered=True))[STATES.index("subscribed")]
+    found = read_decision(row.decisions[0])
 
     assert (found.after, found.reply) == ("unsubscribed", None)
-    assert decision(policy, match("help"), "subscribed").reply == "call us"
+    assert row.recorded
+
+
+@pytest.mark.parametrize(
+    ("network_blocks", "network", "intent", "late", "block"),
+    [
+        (True, "opt_out", "opt_out", False, "set"),
+        (True, "opt_out", "none", False, "set"),
+        (True, "opt_out", "opt_out", True, "set"),
+        (True, None, "opt_out", False, ""),
+        (True, "opt_in", "opt_in", False, "clear"),
+        (True, "opt_in", "opt_in", True, ""),
+        (True, None, "opt_in", False, ""),
+        (False, None, "opt_out", False, ""),
+        (False, None, "opt_in", False, "clear"),
+        (False, None, "opt_in", True, ""),
+    ],
+)
+def test_a_networks_block_follows_its_own_words_and_any_opt_in_ends_another_carriers(
+    network_blocks: bool, network: Intent | None, intent: Intent, late: bool, block: str
+) -> None:
+    policy = replace(POLICY, network_blocks=network_blocks)
+    rows = decide(policy, match(intent), Reading(network=network, late=late))
+
+    assert {row.block for row in rows} == {block}
 
 
 @pytest.mark.parametrize("intent", INTENTS)
@@ -204,17 +227,3 @@ def test_what_is_called_leads_where_it_says_and_texts_nobody_who_did_not_ask(cal
     assert (found.after == "unsubscribed") == (call == "unsubscribe")
     assert found.after == "subscribed" if call in ("subscribe", "welcome") else True
     assert found.reply is None or (call, found.reply) in {("welcome", "opt_in"), ("ask", "prompt")}
-
-
-def test_an_account_of_a_toll_free_number_notes_the_networks_block_and_a_start_lifts_it() -> None:
-    policy = replace(POLICY, network_blocks=True)
-    blocks = {
-        (intent, layer): decide(policy, replace(match(intent), layer=layer), Reading())[0].block
-        for intent in ("opt_out", "opt_in", "help")
-        for layer in ("keyword", "phrase")
-    }
-
-    assert blocks["opt_out", "keyword"] == "set"
-    assert blocks["opt_out", "phrase"] == ""
-    assert blocks["opt_in", "keyword"] == blocks["opt_in", "phrase"] == "clear"
-    assert blocks["help", "keyword"] == ""

@@ -20,7 +20,7 @@ ROOMS = [
     "errors",
     "bearer consent embedded language ports records",
     "rules",
-    "decide registry spill store",
+    "answered decide registry spill store",
     "config ledger outage",
     "routing",
     "delivery groups",

@@ -7,7 +7,7 @@ import pytest
 from router.config import load
 from router.errors import BadPayload
 from router.routing import Routing
-from router.types import Channel
+from router.types import Channel, Inbound
 from tests.receiving import CONFIGURATION
 
 UK, US, SHORT = "+447400123456", "+14155550199", "20202"
@@ -36,19 +36,22 @@ def routing(folder: Path, *, number: str = US, keys: str = "", more: str = "") -
 
 
 def answered(routing: Routing, number: str, channel: Channel = "sms") -> set[str]:
-    """The intents that keyroute leaves to the carrier."""
+    """Those of some texts that keyroute leaves to the carrier."""
     route = routing.find("acme", channel, number)
     assert route.program
-    return set(route.policies[0].carrier_answers)
+    matches = {text: routing.match(route, Inbound("", "", number, text)) for text in ("STOP", "QUIT", "HELP", "START")}
+    return {text for text, match in matches.items() if route.answered.answers(match, text)}
 
 
 @pytest.mark.parametrize(
     ("number", "keys", "expected"),
     [
-        (US, "", {"opt_out"}),
+        (US, "", {"STOP"}),
         (UK, "", set()),
         (US, "carrier_answers = []", set()),
-        (UK, 'carrier_answers = ["help"]', {"help"}),
+        # Of what the carrier does by default its words are known; of anything else, any keyword counts.
+        (US, 'carrier_answers = ["opt_out", "help"]', {"STOP", "HELP"}),
+        (UK, 'carrier_answers = ["opt_out"]', {"STOP", "QUIT"}),
         ("+99912345678", "", set()),
     ],
 )

@@ -23,18 +23,8 @@ from adapters._networks import US_RATES, answered_by_network
 from adapters._requests import error_answer, json_object, required, text
 from adapters._sending import response_json, send_error
 from router.errors import BadPayload, BadSignature, RouterError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Handshake,
-    Inbound,
-    Intent,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
+from router.types import Answer, Handshake, Inbound, Intent, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 # Stricter than AWS's own validators: `sns.s3-us-west-2.amazonaws.com` is anybody's bucket.
 _HOST = r"https://sns\.[a-z]{2}(?:-[a-z]+)+-[0-9]\.amazonaws\.com(?:\.cn)?"
@@ -68,6 +58,14 @@ _FAILURES: Mapping[str, SendFailure] = {
     **dict.fromkeys(
         ("ExpiredTokenException", "IncompleteSignatureException", "MissingAuthenticationTokenException"), "auth"
     ),
+}
+#: By default, whatever stands behind them: AWS, "Required opt-out keywords" and "Keywords".
+_ANSWERED: Mapping[Intent, CarrierAnswers] = {
+    "opt_out": CarrierAnswers(
+        frozenset(["ARRET", "CANCEL", "END", "OPT-OUT", "OPTOUT", "QUIT", "REMOVE", "STOP", "TD", "UNSUBSCRIBE"]),
+        beginning=True,
+    ),
+    "help": CarrierAnswers(frozenset({"HELP"}), beginning=True),
 }
 
 
@@ -145,12 +143,13 @@ class AwsSns:
         """SNS offers again what gets a 5xx, and never what gets a 4xx."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
-        """AWS answers STOP and HELP unless opt-outs are self-managed; behind toll-free numbers the network does too."""
-        by_aws: frozenset[Intent] = (
-            frozenset() if self._options.self_managed_opt_outs else frozenset({"opt_out", "help"})
-        )
-        return by_aws | answered_by_network(number_type, country)
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
+        """AWS answers texts that begin with STOP or HELP, unless opt-outs are self-managed.
+
+        Behind toll-free numbers, opt-outs and opt-ins are the network's.
+        """
+        by_aws = {} if self._options.self_managed_opt_outs else _ANSWERED
+        return {**by_aws, **answered_by_network(number_type, country)}
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """AWS's default limits in the US, which count parts of texts; elsewhere they are no lower."""

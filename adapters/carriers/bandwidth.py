@@ -16,19 +16,8 @@ from adapters._networks import US_RATES, answered_by_network
 from adapters._requests import entries, error_answer, json_value, parsed_each, required, table, text
 from adapters._sending import basic_authorization, response_json, send_error
 from router.errors import BadPayload, BadSignature, RouterError
-from router.ports import Http, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Channel,
-    Inbound,
-    Intent,
-    Media,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, OptionsType, Parsed, Secret
+from router.types import Answer, Channel, Inbound, Intent, Media, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 _CHALLENGE = Answer(401, headers=(("www-authenticate", 'Basic realm="keyroute"'),))
 _CHANNELS: Mapping[str, Channel] = {"SMS": "sms", "MMS": "mms", "RBM": "rcs"}
@@ -93,7 +82,7 @@ class Bandwidth:
             return _CHALLENGE
         return error_answer(result, malformed=200) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Bandwidth itself answers nothing."""
         return answered_by_network(number_type, country)
 

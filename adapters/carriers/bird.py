@@ -17,19 +17,8 @@ from adapters._sending import response_json, send_error
 from adapters._signing import TOLERANCE, SigningKey, check_timestamp, matches
 from router._core import classify_address
 from router.errors import BadSignature, RouterError, SendError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Channel,
-    Inbound,
-    Intent,
-    Media,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
+from router.types import Answer, Channel, Inbound, Intent, Media, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 _CHANNELS: Mapping[str, Channel] = {"sms": "sms", "mms": "mms", "whatsapp": "whatsapp", "rcs": "rcs"}
 #: What becomes of a text in the end, by `status`: None is delivered.
@@ -106,7 +95,7 @@ class Bird:
         """Only the status counts."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """The network of toll-free numbers; whether Bird answers on other US numbers is not known."""
         return answered_by_network(number_type, country)
 

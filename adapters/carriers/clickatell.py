@@ -29,19 +29,8 @@ from adapters._requests import (
 )
 from adapters._sending import response_json, send_error
 from router.errors import RouterError
-from router.ports import Http, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Channel,
-    Inbound,
-    Intent,
-    Media,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, OptionsType, Parsed, Secret
+from router.types import Answer, Channel, Inbound, Intent, Media, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 _CHANNELS: Mapping[str, Channel] = {"sms": "sms", "whatsapp": "whatsapp"}
 #: What becomes of a text in the end, by status code: None is delivered. Whatever else is still under way.
@@ -119,7 +108,7 @@ class Clickatell:
         """Only the status counts; 200 also to what makes no sense, so that it ends."""
         return error_answer(result, malformed=200) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Clickatell itself answers nothing, unless that was set up with a short code, as it often is in the US."""
         return answered_by_network(number_type, country)
 

@@ -4,7 +4,7 @@ Facts: Infobip's pages on subscriptions and sending, and infobip-api-java-client
 written is published nowhere, so all of it is configured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,7 +17,7 @@ from adapters._sending import response_json, send_error
 from adapters._signing import Algorithm, SigningKey, matches
 from adapters.carriers.infobip_webhooks import FAILURES, FINAL, read_webhook
 from router.errors import BadSignature, RouterError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import Answer, HttpResponse, Intent, NumberType, Outgoing, RawRequest
 
 #: The status of a text whose id Infobip has seen before.
@@ -92,7 +92,7 @@ class Infobip:
         """Only the status counts; anything but a 2xx brings the whole batch again."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """The network of toll-free numbers; Infobip only where an action was set up for a keyword."""
         return answered_by_network(number_type, country)
 

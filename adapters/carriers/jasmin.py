@@ -18,7 +18,7 @@ from adapters._octets import decoded, dialled, octet_fields
 from adapters._requests import error_answer, required
 from adapters._sending import send_error
 from router.errors import BadPayload, RouterError
-from router.ports import Http, OptionsType, Parsed, Secret
+from router.ports import CarrierAnswers, Http, OptionsType, Parsed, Secret
 from router.types import Answer, Inbound, Intent, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 Alphabet = Literal["gsm", "latin-1", "ascii"]
@@ -116,7 +116,7 @@ class Jasmin:
             return error_answer(result)
         return _ACKNOWLEDGED
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """What the network does: Jasmin knows no keywords."""
         return answered_by_network(number_type, country)
 

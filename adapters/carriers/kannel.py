@@ -20,18 +20,8 @@ from adapters._requests import content_type, error_answer, made_id, required
 from adapters._sending import send_error
 from router._core import NumberParseError, normalize
 from router.errors import BadPayload, RouterError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Binary,
-    Inbound,
-    Intent,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
+from router.types import Answer, Binary, Inbound, Intent, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 #: The bits of a delivery report that are final, and what they mean: None is delivered.
 _FINAL: Mapping[int, SendFailure | None] = {1: None, 2: "permanent", 16: "permanent"}
@@ -148,7 +138,7 @@ class Kannel:
         headers = () if is_gsm(reply) else (("x-kannel-coding", "2"),)
         return Answer(200, reply.encode("utf-8", "replace"), _PLAIN, headers)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """What the network does: Kannel knows no keywords of its own."""
         return answered_by_network(number_type, country)
 

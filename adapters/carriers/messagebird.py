@@ -19,18 +19,8 @@ from adapters._signing import TOLERANCE, SigningKey, check_timestamp, matches
 from adapters._tokens import hash_fits, time_claim, verified_claims
 from router._core import TooManyFieldsError, scan_form
 from router.errors import BadSignature, RouterError, TooManyFields
-from router.ports import MOST_FORM_FIELDS, Http, Options, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Inbound,
-    Intent,
-    Media,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import MOST_FORM_FIELDS, CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
+from router.types import Answer, Inbound, Intent, Media, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 #: What becomes of a text in the end, by `status`: None is delivered.
 _FINAL: Mapping[str, SendFailure | None] = {"delivered": None, "expired": "temporary", "delivery_failed": "permanent"}
@@ -107,7 +97,7 @@ class MessageBird:
         """MessageBird looks for this word."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200, b"OK", "text/plain")
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """The network of toll-free numbers; whether MessageBird answers on other US numbers is not known."""
         return answered_by_network(number_type, country)
 

@@ -12,13 +12,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from adapters._http import HttpUrl, json_body
-from adapters._networks import US_RATES, answered_by_network
+from adapters._networks import US_RATES, answered_by_both, answered_by_network
 from adapters._requests import content_type, error_answer, form_fields, required, signed_url
 from adapters._sending import basic_authorization, response_json, send_error, xml_attribute, xml_text
 from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
 from router.errors import BadSignature, RouterError, WrongContentType
-from router.ports import MOST_FORM_FIELDS, Http, Options, OptionsType, Parsed, Secret
+from router.ports import MOST_FORM_FIELDS, CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import (
     Answer,
     Channel,
@@ -54,6 +54,11 @@ _V3, _V2 = (
     for version in ("v3", "v2")
 )
 _MEDIA = re.compile(r"Media([0-9]{1,4})")
+#: Nothing else may stand in the text: Plivo, "DND service", whose lists differ from page to page.
+_ANSWERED: Mapping[Intent, CarrierAnswers] = {
+    "opt_out": CarrierAnswers(frozenset({"STOP", "END", "QUIT", "CANCEL", "UNSUB", "UNSUBSCRIBE", "STOP ALL"})),
+    "help": CarrierAnswers(frozenset({"HELP", "INFO"})),
+}
 
 
 class PlivoOptions(Options):
@@ -131,11 +136,10 @@ class Plivo:
         messages = "".join(_message(reply) for reply in result)
         return Answer(200, f"<Response>{messages}</Response>".encode(), "application/xml")
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Plivo by default, on US and Canadian numbers but short codes, and the network where they are toll-free."""
-        by_plivo: frozenset[Intent] = frozenset({"opt_out", "help"})
-        defaults = number_type != "short_code" and country in ("US", "CA")
-        return answered_by_network(number_type, country) | (by_plivo if defaults else frozenset())
+        by_plivo = _ANSWERED if number_type != "short_code" and country in ("US", "CA") else {}
+        return answered_by_both(by_plivo, answered_by_network(number_type, country))
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """What US networks allow unregistered numbers; more is agreed on with Plivo."""

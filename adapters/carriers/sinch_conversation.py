@@ -10,12 +10,12 @@ from pydantic import model_validator
 
 from adapters._credentials import caller_checks, check_any, require_proof
 from adapters._http import HttpUrl, json_body
-from adapters._networks import answered_by_network, network_rate
+from adapters._networks import answered_by_both, answered_by_network, network_rate
 from adapters._requests import error_answer, json_object, made_id, our_address, required, table, text
 from adapters._sending import response_json, send_error
 from adapters.carriers.sinch import RATE, ProjectToken, SinchOptions, signature_checks
 from router.errors import BadPayload, RouterError
-from router.ports import Http, OptionsType, Parsed
+from router.ports import CarrierAnswers, Http, OptionsType, Parsed
 from router.types import (
     Answer,
     Channel,
@@ -49,6 +49,14 @@ _FAILURES: Mapping[str, SendFailure] = {
     **dict.fromkeys(
         ("CHANNEL_BAD_CONFIGURATION", "CHANNEL_CONFIGURATION_MISSING", "INACTIVE_CREDENTIAL", "UNKNOWN_APP"), "auth"
     ),
+}
+_SCOPES = ("", " MARKETING", " NOTIFICATION")
+_OPT_OUTS = ("STOP", "UNSUBSCRIBE", "DETENER", "SALIR", "PARAR", "CANCELAR")
+_OPT_INS = ("START", "SUBSCRIBE", "VOLVER", "RECIBIR", "VOLTAR", "RECEBER")
+#: Alone, or with the name of one of Sinch's lists behind them, and nothing else: Sinch, "Consent management".
+_ANSWERED: Mapping[Intent, CarrierAnswers] = {
+    "opt_out": CarrierAnswers(frozenset(word + scope for word in _OPT_OUTS for scope in _SCOPES)),
+    "opt_in": CarrierAnswers(frozenset(word + scope for word in _OPT_INS for scope in _SCOPES)),
 }
 
 
@@ -108,11 +116,10 @@ class SinchConversation:
         """Only the status counts."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """The network of toll-free numbers, and consent management where it is on."""
-        if self._options.consent_management:
-            return frozenset({"opt_out", "opt_in"})
-        return answered_by_network(number_type, country)
+        by_sinch = _ANSWERED if self._options.consent_management else {}
+        return answered_by_both(by_sinch, answered_by_network(number_type, country))
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """What US networks allow unregistered numbers, and elsewhere a modest rate; more is agreed on with Sinch."""

@@ -16,19 +16,8 @@ from adapters._requests import entries, error_answer, json_object, required, tab
 from adapters._sending import response_json, send_error
 from adapters.carriers.sinch import RATE, ProjectToken, SinchOptions, post_json, signature_checks
 from router.errors import BadPayload, RouterError
-from router.ports import Http, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Binary,
-    Inbound,
-    Intent,
-    Media,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, OptionsType, Parsed, Secret
+from router.types import Answer, Binary, Inbound, Intent, Media, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 #: What becomes of a text in the end, by `status`: None is delivered. `Unknown` means that no receipt has come.
 _FINAL: Mapping[str, SendFailure | None] = {
@@ -102,7 +91,7 @@ class SinchSms:
         """Only the status counts: Sinch repeats after a 5xx, and drops what gets a 4xx."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Nobody but the network of toll-free numbers."""
         return answered_by_network(number_type, country)
 

@@ -18,7 +18,7 @@ from adapters._requests import entries, error_answer, json_object, required, tab
 from adapters._sending import send_error
 from adapters._signing import TOLERANCE, WebhookSecrets, sign_webhook, verify_webhook, webhook_secret
 from router.errors import BadPayload, RouterError
-from router.ports import Http, Options, OptionsType, Parsed
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed
 from router.types import (
     Answer,
     Channel,
@@ -125,9 +125,9 @@ class StandardWebhooks:
         """Only the status counts."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Nothing that is known here: that is for `carrier_answers` of the number to say."""
-        return frozenset()
+        return {}
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """As configured, whatever the number."""

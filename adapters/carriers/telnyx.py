@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from adapters._http import HttpUrl, json_body
-from adapters._networks import US_RATES
+from adapters._networks import US_RATES, answered_by_both, answered_by_network
 from adapters._public_keys import PublicKey, VerifyKey
 from adapters._requests import entries, error_answer, json_object, required, table, text
 from adapters._sending import response_json, send_error
 from adapters._signing import TOLERANCE, check_timestamp
 from router.errors import BadPayload, BadSignature, RouterError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import (
     Answer,
     Channel,
@@ -50,6 +50,11 @@ _FAILURES: Mapping[str, SendFailure] = {
     **dict.fromkeys(("10009", "10010"), "auth"),
 }
 _MEDIA_TYPES = ("image", "video", "audio", "document", "sticker")
+#: Where nobody has changed the words of the profile: Telnyx, "Advanced opt-in/out management".
+_ANSWERED: Mapping[Intent, CarrierAnswers] = {
+    "opt_out": CarrierAnswers(frozenset({"STOP", "STOPALL", "STOP ALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"})),
+    "opt_in": CarrierAnswers(frozenset({"START", "UNSTOP"})),
+}
 
 
 class TelnyxOptions(Options):
@@ -106,9 +111,9 @@ class Telnyx:
         """Only the status counts: Telnyx waits two seconds for a 2xx."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Opt-outs and their taking back on every messaging profile; HELP only where that is set up there."""
-        return frozenset({"opt_out", "opt_in"})
+        return answered_by_both(_ANSWERED, answered_by_network(number_type, country))
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """What US networks allow unregistered numbers; more is agreed on with Telnyx."""

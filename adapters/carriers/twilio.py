@@ -16,13 +16,13 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import Field
 
 from adapters._http import HttpUrl
-from adapters._networks import US_RATES
+from adapters._networks import US_RATES, answered_by_network
 from adapters._requests import content_type, error_answer, our_address, signed_url
 from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
 from router._core import TooManyFieldsError, scan_form
 from router.errors import BadPayload, BadSignature, RouterError, TooManyFields, WrongContentType
-from router.ports import MOST_FORM_FIELDS, Http, Options, OptionsType, Parsed, Secret
+from router.ports import MOST_FORM_FIELDS, CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import (
     Answer,
     Channel,
@@ -55,10 +55,13 @@ _FAILURES: Mapping[str, SendFailure] = {
     **dict.fromkeys(("21408", "21612", "21606", "30007", "30034", "63016"), "permanent"),
     "20003": "auth",
 }
-_ANSWERED: Mapping[NumberType, frozenset[Intent]] = {
-    "long_code": frozenset({"opt_out", "opt_in", "help"}),
-    "toll_free": frozenset({"opt_out", "opt_in"}),
-    "short_code": frozenset(),
+#: Nothing else may stand in the text: Twilio, "Twilio support for opt-out keywords (SMS STOP filtering)".
+_ANSWERED: Mapping[Intent, CarrierAnswers] = {
+    "opt_out": CarrierAnswers(
+        frozenset(["STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"])
+    ),
+    "opt_in": CarrierAnswers(frozenset({"START", "YES", "UNSTOP"})),
+    "help": CarrierAnswers(frozenset({"HELP", "INFO"})),
 }
 _MEDIA_COUNT = re.compile(r"[0-9]{1,2}")
 _BODY_DIGEST = re.compile(rb"(?:^|&)bodySHA256=([0-9a-f]{64})(?:&|$)")
@@ -145,9 +148,9 @@ class Twilio:
         twiml = f"<Response>{messages}</Response>" if messages else "<Response/>"
         return Answer(200, twiml.encode(), "text/xml")
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Long codes by Twilio's default handling, toll-free numbers by the network; short codes by nobody."""
-        return _ANSWERED[number_type]
+        return {} if number_type == "short_code" else answered_by_network(number_type, country) or _ANSWERED
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """As for numbers outside 10DLC; more is agreed on with Twilio."""

@@ -15,25 +15,15 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from adapters._http import HttpUrl, json_body
-from adapters._networks import answered_by_network, network_rate
+from adapters._networks import answered_by_both, answered_by_network, network_rate
 from adapters._requests import entries, error_answer, json_object, our_address, required, table, text
 from adapters._sending import basic_authorization, response_json, send_error
 from adapters._signing import TOLERANCE
 from adapters._tokens import hash_fits, time_claim, verified_claims
+from adapters._vonage import OPT_OUT_ASSIST
 from router.errors import BadSignature, RouterError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Channel,
-    Inbound,
-    Intent,
-    Media,
-    NumberType,
-    Outgoing,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
+from router.types import Answer, Channel, Inbound, Intent, Media, NumberType, Outgoing, RawRequest, Receipt, SendFailure
 
 _CHANNELS: Mapping[str, Channel] = {"sms": "sms", "mms": "mms", "whatsapp": "whatsapp", "rcs": "rcs"}
 _MEDIA_TYPES = ("image", "audio", "video", "file", "vcard", "sticker")
@@ -155,11 +145,10 @@ class VonageMessages:
         """Only the status counts."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """The network of toll-free numbers, and Opt-Out Assist on US numbers where it is on."""
-        if self._options.opt_out_assist and country in ("US", None):
-            return frozenset({"opt_out", "opt_in", "help"})
-        return answered_by_network(number_type, country)
+        assisted = self._options.opt_out_assist and country in ("US", None)
+        return answered_by_both(OPT_OUT_ASSIST if assisted else {}, answered_by_network(number_type, country))
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """What US networks allow unregistered numbers, and elsewhere what an API key may send."""

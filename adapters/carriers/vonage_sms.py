@@ -16,24 +16,14 @@ from pydantic_core import PydanticCustomError
 
 from adapters._gsm import is_gsm
 from adapters._http import HttpUrl, json_body
-from adapters._networks import answered_by_network, network_rate
+from adapters._networks import answered_by_both, answered_by_network, network_rate
 from adapters._requests import content_type, error_answer, form_fields, json_object, required
 from adapters._sending import response_json, send_error
 from adapters._signing import TOLERANCE, Algorithm, SigningKey, check_timestamp, matches
+from adapters._vonage import OPT_OUT_ASSIST
 from router.errors import BadPayload, BadSignature, RequestError, RouterError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
-from router.types import (
-    Answer,
-    Binary,
-    Inbound,
-    Intent,
-    NumberType,
-    Outgoing,
-    Part,
-    RawRequest,
-    Receipt,
-    SendFailure,
-)
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
+from router.types import Answer, Binary, Inbound, Intent, NumberType, Outgoing, Part, RawRequest, Receipt, SendFailure
 
 #: What becomes of a text in the end, by `status`: None is delivered.
 _FINAL: Mapping[str, SendFailure | None] = {
@@ -139,11 +129,10 @@ class VonageSms:
         """Only the status counts."""
         return error_answer(result) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """The network of toll-free numbers, and Opt-Out Assist on US numbers where it is on."""
-        if self._options.opt_out_assist and country in ("US", None):
-            return frozenset({"opt_out", "opt_in", "help"})
-        return answered_by_network(number_type, country)
+        assisted = self._options.opt_out_assist and country in ("US", None)
+        return answered_by_both(OPT_OUT_ASSIST if assisted else {}, answered_by_network(number_type, country))
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """What US networks allow unregistered numbers, and elsewhere what an API key may send."""

@@ -15,7 +15,7 @@ from adapters._sending import response_json, send_error
 from adapters._signing import SigningKey, matches
 from adapters._whatsapp import FAILURES, first_of, in_entry
 from router.errors import BadSignature, RouterError, SendError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import Answer, Handshake, Intent, NumberType, Outgoing, RawRequest
 
 
@@ -78,9 +78,9 @@ class WhatsApp:
         """An empty 200, also to what makes no sense: Meta would repeat the whole batch for days."""
         return error_answer(result, malformed=200) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Nothing: Meta does not interpret texts."""
-        return frozenset()
+        return {}
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """Meta's default throughput of a number; it raises it by itself for busy ones."""

@@ -12,7 +12,16 @@ import orjson
 from pydantic import Field
 
 from router.errors import BadPayload, BadSignature, RequestError, RouterError, SendError
-from router.ports import Http, Options, OptionsType, Parsed, Secret
+from router.ports import (
+    TOLL_FREE_ANSWERS,
+    TOLL_FREE_COUNTRIES,
+    CarrierAnswers,
+    Http,
+    Options,
+    OptionsType,
+    Parsed,
+    Secret,
+)
 from router.types import (
     Answer,
     HttpResponse,
@@ -89,9 +98,9 @@ class Acme:
             return Answer(result.status, str(result).encode(), "text/plain")
         return Answer(503) if isinstance(result, RouterError) else Answer(200)
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
-        """The network behind toll-free numbers answers STOP and START."""
-        return frozenset({"opt_out", "opt_in"}) if number_type == "toll_free" else frozenset()
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
+        """Only the network behind toll-free numbers of the US and Canada answers STOP and START."""
+        return TOLL_FREE_ANSWERS if number_type == "toll_free" and country in TOLL_FREE_COUNTRIES else {}
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         """As Acme's price list says, whatever the number."""

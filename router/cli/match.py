@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import click
 import orjson
@@ -13,10 +13,10 @@ from click.core import ParameterSource
 from router._core import classify_address
 from router.config import load
 from router.consent import STATES
-from router.decide import Reading
 from router.language import LANGUAGES, has_keywords
 from router.routing import API_ACCOUNT, Routing
 from router.rules import DEFAULT_PROGRAM, NO_MATCH, Explanation, RuleBook
+from router.texts import reading
 from router.types import Channel, ConsentState, Inbound, NumberType
 
 #: (text, its language if it is known) → the fields of `_NAMES`.
@@ -33,7 +33,13 @@ _ONLY_WITHOUT = {"languages": "--languages", "number_type": "--number-type"}
     help="The configuration file. Without it the built-in keywords are used.",
 )
 @click.option("--to", "to", metavar="NUMBER", help="The number that the texts are sent to; needs --config.")
-@click.option("--state", type=click.Choice(STATES), default="none", show_default=True, help="The person's consent.")
+@click.option(
+    "--state",
+    type=click.Choice(STATES),
+    default="none",
+    show_default=True,
+    help="The person's consent, towards all of the number's programs.",
+)
 @click.option(
     "--languages",
     metavar="TAGS",
@@ -44,9 +50,10 @@ _ONLY_WITHOUT = {"languages": "--languages", "number_type": "--number-type"}
     type=click.Choice([*get_args(NumberType), "whatsapp"]),
     default="long_code",
     show_default=True,
-    help="Without --config: the kind of number. The built-in keywords are the same for all.",
+    help="Without --config: the kind of number. On a short code, nothing but opt-outs means anything without a text of "
+    "the program for it; on WhatsApp, nothing does that is typed.",
 )
-@click.option("--json-lines", is_flag=True, help='Read {"text", "language"?, "to_type"?} a line instead of a text.')
+@click.option("--json-lines", is_flag=True, help='Read {"text", "language"?} a line instead of a text.')
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -54,13 +61,13 @@ def command(
     to: str | None,
     state: ConsentState,
     languages: str | None,
-    number_type: str,
+    number_type: NumberType | Literal["whatsapp"],
     json_lines: bool,
 ) -> None:
     """What texts mean: one a line in, one JSON object a line out.
 
     `layer` and `rule` say how a text was understood, `start` and `end` where in it (in characters), `folded` what was
-    compared with the keywords. A line's "language" replaces the number's languages; "to_type" is a --number-type.
+    compared with the keywords. A line's "language" replaces the number's languages; what else is in it is left aside.
     """
     _refuse_in_vain(ctx, configured=config is not None)
     if config and to:
@@ -68,7 +75,7 @@ def command(
     elif config:
         raise click.UsageError("Add --to NUMBER: which of the numbers in --config the texts are sent to.")
     else:
-        explain = _built_in(tuple(languages.split(",")) if languages else LANGUAGES)
+        explain = _built_in(tuple(languages.split(",")) if languages else LANGUAGES, number_type)
     for number, line in enumerate(sys.stdin.buffer, 1):
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         language = None
@@ -91,19 +98,25 @@ def _configured(config: Path, to: str, state: ConsentState) -> Explain:
     routing = Routing(load(config))
     routes = [routing.find(API_ACCOUNT, channel, recipient) for channel in get_args(Channel)]
     route = next((route for route in routes if route.program), None)
+    if kind == "name":
+        raise click.BadParameter(f"nobody can text {to!r}. Write one of the numbers in {config}.", param_hint="--to")
     if kind == "malformed" or route is None:
         raise click.BadParameter(f"{to!r} is not among the [[numbers]] of {config}.", param_hint="--to")
 
     def explain(text: str, _: str | None) -> dict[str, object]:
-        match = routing.match(route, Inbound("", "", recipient, text))
-        plan = routing.plan(route, match, Reading())
-        decision = orjson.loads(plan.rows[0][STATES.index(state)].decisions[0])
+        inbound = Inbound("", "", recipient, text)
+        match = routing.match(route, inbound)
+        plan = routing.plan(route, match, reading(route, match, inbound))
+        # In the same state towards all of them, the store takes a text to be about the first.
+        several = state == "subscribed" and len(plan.consents) > 1 and plan.rows_of_several
+        rows = plan.rows_of_several if several else plan.rows
+        decision = orjson.loads(rows[0][STATES.index(state)].decisions[0])
         return {name: decision[name] for name in _NAMES} | _place(routing.explain(route, text))
 
     return explain
 
 
-def _built_in(languages: tuple[str, ...]) -> Explain:
+def _built_in(languages: tuple[str, ...], number_type: NumberType | Literal["whatsapp"]) -> Explain:
     """What the built-in keywords make of texts: those of a line's own language and English, or else the number's."""
 
     @lru_cache(maxsize=128)
@@ -115,11 +128,13 @@ def _built_in(languages: tuple[str, ...]) -> Explain:
 
     def explain(text: str, language: str | None) -> dict[str, object]:
         spoken = tuple(dict.fromkeys((language, "en"))) if language and has_keywords(language) else languages
-        explained = book(spoken).explain(DEFAULT_PROGRAM, text)
+        known = book(spoken)
+        explained = None if number_type == "whatsapp" else known.explain(DEFAULT_PROGRAM, text)
         match = explained.match if explained else NO_MATCH
         rule = match.rule
+        deaf = number_type == "short_code" and match.intent != "opt_out"
         return {
-            "intent": match.intent,
+            "intent": "none" if deaf else match.intent,
             "keyword": rule.keyword if rule else None,
             "argument": match.argument,
             "program": None,

@@ -1,6 +1,6 @@
 """What no table of the configuration file can tell alone: whether the tables fit together."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -8,6 +8,7 @@ from router._core import fold
 from router.config.settings import Account, Destination, Keyword, Number, Program, Replies
 from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted, suggestion
+from router.consent import ReplyKind
 from router.language import LANGUAGES, has_keywords
 from router.network import is_public
 from router.rules import KeywordSet, conflicts
@@ -58,9 +59,6 @@ def numbers(
             yield from _reference("program", name, programs, place)
         if not number:
             continue
-        if (number.type == "short_code") == number.number.startswith("+"):
-            remedy = 'Write type = "short_code" for a short code, "long_code" or "toll_free" for a number with +.'
-            yield Complaint((*at, "type"), "does not fit the number.", remedy)
         shared = [found for name in number.program if (found := programs.get(name))]
         if shared:
             first = taken.setdefault((number.account, shared[0].channel, number.number), at)
@@ -157,25 +155,20 @@ def languages(program: Program, at: Loc, replies: Collection[str]) -> Iterator[C
         yield from _known_language(language, program, (*at, "replies", language))
 
 
-def replies(program: Program, at: Loc, written: Mapping[str, Replies | None]) -> Iterator[Complaint]:
+def replies(
+    program: Program, at: Loc, written: Mapping[str, Replies | None], needed: Iterable[ReplyKind]
+) -> Iterator[Complaint]:
     """The program's first language has every text that has to be said. `written`: None for a table with mistakes."""
     first = program.languages[0]
     if first in written and written[first] is None:
         return
     texts = program.reply_texts.get(first, {})
-    for kind in ("opt_in", "opt_out", "help", *_also_needed(program)):
+    for kind in needed:
         if kind not in texts:
             place = (*at, "replies", first, kind)
             meaning = Replies.model_fields[kind].description or ""
             remedy = f'Write {kind} = "…" below [{dotted(place[:-1])}]: {meaning[:1].lower()}{meaning[1:]}'
             yield Complaint(place, "is missing.", remedy)
-
-
-def _also_needed(program: Program) -> Iterator[str]:
-    if program.opt_in == "double":
-        yield "prompt"
-    if program.doubtful == "ask":
-        yield "doubtful"
 
 
 def keywords(program: Program, at: Loc, found: Sequence[tuple[Loc, Keyword]]) -> Iterator[Complaint]:

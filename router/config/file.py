@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from router import registry
-from router.config import checks
+from router.config import checks, number_kinds
 from router.config.settings import (
     Account,
     Api,
@@ -19,6 +19,7 @@ from router.config.settings import (
     Ledger,
     Limits,
     Number,
+    NumberKind,
     Program,
     Replies,
     Server,
@@ -128,14 +129,18 @@ class _Reader:
             for name, written, at in listed
         }
         destinations = {name: self._destination(written, at, platforms[name]) for name, written, at in listed}
-        programs = {
-            name: self._program(name, written, at, platforms) for name, written, at in self._named(document, "programs")
-        }
         numbers = self._list(Number, document.get("numbers", []), ("numbers",))
+        kinds = number_kinds.by_program(numbers)
+        programs = {
+            name: self._program(name, written, at, platforms, kinds.get(name, frozenset()))
+            for name, written, at in self._named(document, "programs")
+        }
         self.found += checks.account_names(accounts)
         self.found += checks.programs_exist(programs)
         self.found += checks.group_ids(programs)
         self.found += checks.numbers(numbers, accounts, programs)
+        self.found += number_kinds.problems(numbers, programs)
+        self.doubts += number_kinds.doubts(numbers, programs)
         if self.found:
             return None
         tables = {"server": server, "store": store, "api": api, "limits": limits, "worker": worker, "ledger": ledger}
@@ -177,8 +182,14 @@ class _Reader:
         return destination if options else None
 
     def _program(
-        self, name: str, written: dict[str, Any], at: Loc, platforms: Mapping[str, type[Platform] | None]
+        self,
+        name: str,
+        written: dict[str, Any],
+        at: Loc,
+        platforms: Mapping[str, type[Platform] | None],
+        kinds: frozenset[NumberKind],
     ) -> Program | None:
+        """`kinds`: those of the program's numbers."""
         replies = {
             language: self._table(Replies, texts, loc)
             for language, texts, loc in self._entries(written.get("replies", {}), (*at, "replies"))
@@ -204,9 +215,10 @@ class _Reader:
         )
         if program:
             self.found += checks.languages(program, at, replies)
-            self.found += checks.replies(program, at, replies)
+            self.found += checks.replies(program, at, replies, number_kinds.needed(program, kinds))
             self.found += checks.keywords(program, at, keywords)
             self.doubts += checks.doubts(program, at, keywords)
+            self.doubts += number_kinds.without_way_out(program, at)
         return program
 
     def _options(self, model: type[Options], written: dict[str, Any], at: Loc, table: type[Table]) -> Options | None:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from router._core import classify_address, fold
+from router._core import REGIONS, NumberParseError, classify_address, fold, normalize
 from router.config.permissions import Digest, Permission
 from router.consent import EVERYTHING, OptInMode, OptOutScope, ReplyKind
 from router.errors import Problem
@@ -19,6 +19,7 @@ from router.rules import CustomKeyword, Doubtful, KeywordSet, Layer
 from router.types import NumberType
 
 _SHORTEST_TOKEN = 16
+_SENDER_NAME = re.compile(r"[A-Za-z0-9 ]{1,11}")
 
 
 def _error(kind: str, message: str, remedy: str) -> PydanticCustomError:
@@ -111,11 +112,29 @@ def _number(written: str) -> str:
             return written
         doubt = "" if "+" in written else " if its country code is there, else put that in front"
         raise _error("number_form", "is not written in E.164.", f'Write "{address}"{doubt}.')
-    if kind == "name":
-        remedy = "Remove this entry: only numbers that people can text to belong here."
-        raise _error("number_form", "is an alphanumeric sender, which no text can be sent to.", remedy)
-    remedy = 'Write it in E.164, such as "+14155550199", or as a short code of 3 to 6 digits, such as "20202".'
-    raise _error("number_form", "is neither a phone number nor a short code.", remedy)
+    if kind == "name" and _SENDER_NAME.fullmatch(address):
+        if address == written:
+            return written
+        raise _error("number_form", "has blanks around it.", f'Write "{address}".')
+    remedy = (
+        'Write it in E.164, such as "+14155550199", as a short code of 3 to 6 digits, such as "20202", or as the name '
+        'that texts are sent from, 1 to 11 of A-Z, a-z, 0-9 and blanks, such as "Acme Deals".'
+    )
+    raise _error("number_form", "is neither a phone number nor a short code nor a name to send from.", remedy)
+
+
+def _region(written: str) -> str:
+    if written not in REGIONS:
+        raise _error("country", "is not a country.", 'Write its two capital letters, such as "CA" or "GB".')
+    return written
+
+
+def country_of(number: str) -> str | None:
+    """The region of a number; None for a short code, a name, and a number that no numbering plan has."""
+    try:
+        return normalize(number).region if number.startswith("+") else None
+    except NumberParseError:
+        return None
 
 
 def _text(written: str) -> str:
@@ -130,6 +149,8 @@ def _word(written: str) -> str:
     return written
 
 
+#: An alphanumeric number is a name: texts are sent from it, and none arrives.
+NumberKind = Literal[NumberType, "alphanumeric"]
 Count = Annotated[int, Field(ge=1)]
 Url = Annotated[str, AfterValidator(_http_url)]
 #: A path; a relative one counts from the folder of the configuration file.
@@ -271,17 +292,24 @@ class Account(Table):
 
 
 class Number(Table):
-    """A number that people text to."""
+    """A number that people text to, or a name that texts are sent from."""
 
     number: Annotated[str, AfterValidator(_number)] = Field(
-        examples=["+14155550199"], description="E.164 with `+`, or a short code of 3 to 6 digits."
+        examples=["+14155550199"],
+        description="E.164 with `+`, a short code of 3 to 6 digits, or a name that texts are sent from.",
     )
     account: str = Field(examples=["NAME"], description="The account that its texts come from.")
-    type: NumberType = Field(examples=["long_code"], description="What kind of number it is.")
+    type: NumberKind = Field(examples=["long_code"], description="What kind of number it is.")
     program: Annotated[tuple[str, ...], BeforeValidator(_names), AsTuple] = Field(
         min_length=1,
         examples=["alerts"],
         description="The program that its texts belong to; a list for several, of which START alone means the first.",
+    )
+    country: Annotated[str, AfterValidator(_region)] | None = Field(
+        None, description="Of a short code or a name, two letters: its rules and rates. A phone number tells its own."
+    )
+    way_out: Text | None = Field(
+        None, description="Of a name: what people do to opt out, as they cannot text it (`STOP to 36111`)."
     )
     opt_out_scope: OptOutScope = Field(
         "program",

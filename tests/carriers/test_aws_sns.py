@@ -410,11 +410,11 @@ def test_options_need_a_topic_and_hide_secrets() -> None:
 def test_who_answers_and_how_fast() -> None:
     managed = carrier(self_managed_opt_outs=True)
 
-    assert carrier().answers_itself("long_code", "US") == {"opt_out", "help"}
-    assert carrier().answers_itself("short_code", None) == {"opt_out", "help"}
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in", "help"}
-    assert managed.answers_itself("long_code", "US") == frozenset()
-    assert managed.answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "US")) == {"opt_out", "help"}
+    assert set(carrier().answers_itself("short_code", None)) == {"opt_out", "help"}
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in", "help"}
+    assert set(managed.answers_itself("long_code", "US")) == set()
+    assert set(managed.answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
     assert [managed.texts_per_second(kind, "US") for kind in ("long_code", "toll_free", "short_code")] == [1, 3, 100]
 
 

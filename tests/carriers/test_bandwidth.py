@@ -242,8 +242,8 @@ def test_who_shows_no_credentials_is_challenged(result: Any, answer: Answer) -> 
 
 
 def test_what_bandwidth_does_by_itself() -> None:
-    assert carrier().answers_itself("long_code", "US") == set()
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "US")) == set()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
     assert carrier().texts_per_second("long_code", "US") == 1
     assert (carrier().retries, carrier().replies_inline) == (True, False)
 

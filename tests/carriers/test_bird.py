@@ -253,8 +253,8 @@ def test_only_the_status_is_answered() -> None:
     assert carrier().answer(BadPayload("why")) == Answer(400, b"why", "text/plain")
     assert carrier().answer(StoreUnavailable("why")) == Answer(503, headers=(("retry-after", "1"),))
     assert carrier().retries
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
-    assert carrier().answers_itself("long_code", "NL") == frozenset()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "NL")) == set()
     assert [carrier().texts_per_second("long_code", country) for country in ("US", "NL")] == [1, 500]
 
 

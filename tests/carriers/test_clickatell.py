@@ -294,9 +294,9 @@ def test_only_the_status_counts(result: Any, answer: Answer) -> None:
 
 
 def test_what_clickatell_does_by_itself() -> None:
-    assert carrier().answers_itself("long_code", "ZA") == set()
-    assert carrier().answers_itself("short_code", None) == set()
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "ZA")) == set()
+    assert set(carrier().answers_itself("short_code", None)) == set()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
     assert carrier().texts_per_second("long_code", "ZA") == 1
     assert (carrier().retries, carrier().replies_inline, carrier().sends) == (True, False, False)
 

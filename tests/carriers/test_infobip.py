@@ -338,8 +338,8 @@ def test_a_batch_is_acknowledged_as_a_whole() -> None:
 
 
 def test_who_answers_and_how_fast() -> None:
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
-    assert carrier().answers_itself("long_code", "HR") == frozenset()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "HR")) == set()
     assert [carrier().texts_per_second("long_code", country) for country in ("US", "HR")] == [1, 30]
 
 

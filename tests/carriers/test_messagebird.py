@@ -427,8 +427,8 @@ def test_it_wants_to_read_ok() -> None:
 
 
 def test_who_answers_and_how_fast() -> None:
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
-    assert carrier().answers_itself("long_code", "NL") == frozenset()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "NL")) == set()
     assert [carrier().texts_per_second("long_code", country) for country in ("US", "NL")] == [1, 30]
 
 

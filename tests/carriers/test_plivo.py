@@ -336,10 +336,10 @@ def test_errors_become_a_status(error: RequestError, answer: Answer) -> None:
 
 
 def test_what_plivo_does_by_itself() -> None:
-    assert carrier().answers_itself("long_code", "US") == {"opt_out", "help"}
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in", "help"}
-    assert carrier().answers_itself("long_code", "GB") == set()
-    assert carrier().answers_itself("short_code", None) == set()
+    assert set(carrier().answers_itself("long_code", "US")) == {"opt_out", "help"}
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in", "help"}
+    assert set(carrier().answers_itself("long_code", "GB")) == set()
+    assert set(carrier().answers_itself("short_code", None)) == set()
     assert carrier().texts_per_second("short_code", None) == 100
     assert (carrier().retries, carrier().replies_inline, carrier().sends) == (True, True, False)
 

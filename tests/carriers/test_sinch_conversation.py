@@ -198,9 +198,9 @@ def test_only_the_status_is_answered() -> None:
 
 
 def test_consent_management_answers_where_it_is_on() -> None:
-    assert carrier(consent_management=True).answers_itself("long_code", "SE") == {"opt_out", "opt_in"}
-    assert carrier().answers_itself("long_code", "SE") == frozenset()
-    assert carrier().answers_itself("toll_free", "CA") == {"opt_out", "opt_in"}
+    assert set(carrier(consent_management=True).answers_itself("long_code", "SE")) == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "SE")) == set()
+    assert set(carrier().answers_itself("toll_free", "CA")) == {"opt_out", "opt_in"}
     assert carrier().texts_per_second("short_code", None) == 30
 
 

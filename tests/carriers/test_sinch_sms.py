@@ -276,9 +276,9 @@ def test_a_text_is_acknowledged_without_a_reply() -> None:
 
 
 def test_networks_answer_on_toll_free_numbers() -> None:
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
-    assert carrier().answers_itself("toll_free", "SE") == frozenset()
-    assert carrier().answers_itself("long_code", "US") == frozenset()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("toll_free", "SE")) == set()
+    assert set(carrier().answers_itself("long_code", "US")) == set()
     assert [carrier().texts_per_second("long_code", country) for country in ("US", "SE")] == [1, 30]
 
 

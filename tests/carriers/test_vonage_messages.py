@@ -366,9 +366,9 @@ def test_only_the_status_is_answered() -> None:
 
 
 def test_who_answers_and_how_fast() -> None:
-    assert carrier(opt_out_assist=True).answers_itself("long_code", "US") == {"opt_out", "opt_in", "help"}
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
-    assert carrier().answers_itself("long_code", "GB") == frozenset()
+    assert set(carrier(opt_out_assist=True).answers_itself("long_code", "US")) == {"opt_out", "opt_in", "help"}
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
+    assert set(carrier().answers_itself("long_code", "GB")) == set()
     assert [carrier().texts_per_second("long_code", country) for country in ("US", "GB")] == [1, 30]
 
 

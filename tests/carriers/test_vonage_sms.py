@@ -354,10 +354,10 @@ def test_options_say_whether_vonage_signs() -> None:
 def test_who_answers_and_how_fast() -> None:
     assist = carrier(opt_out_assist=True)
 
-    assert assist.answers_itself("long_code", "US") == {"opt_out", "opt_in", "help"}
-    assert assist.answers_itself("long_code", "GB") == frozenset()
-    assert carrier().answers_itself("long_code", "US") == frozenset()
-    assert carrier().answers_itself("toll_free", "US") == {"opt_out", "opt_in"}
+    assert set(assist.answers_itself("long_code", "US")) == {"opt_out", "opt_in", "help"}
+    assert set(assist.answers_itself("long_code", "GB")) == set()
+    assert set(carrier().answers_itself("long_code", "US")) == set()
+    assert set(carrier().answers_itself("toll_free", "US")) == {"opt_out", "opt_in"}
     assert [carrier().texts_per_second("long_code", country) for country in ("US", "GB")] == [1, 30]
     assert carrier().answer(StoreUnavailable("why")) == Answer(503, headers=(("retry-after", "1"),))
     assert carrier().retries

@@ -1,12 +1,12 @@
 """Carriers that say in plain JSON what is in a request, for tests of what comes after: `post`, and others like it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
 
 from router.errors import BadPayload, BadSignature, RequestError, RouterError
-from router.ports import Http, Options, OptionsType, Parsed
+from router.ports import CarrierAnswers, Http, Options, OptionsType, Parsed
 from router.records import read_text
 from router.types import Answer, Handshake, Intent, NumberType, Outgoing, RawRequest, Receipt
 
@@ -15,6 +15,8 @@ PACKAGE = "from tests.standins.post import Courier, Messenger, Post\n"
 ENTRY_POINTS = {"router.carriers": {"post": "Post", "messenger": "Messenger", "courier": "Courier"}}
 PROOF = {"x-proof": "true"}
 KEY_URL = "https://keys.example.com/key"
+#: What stands for STOP at these carriers is one word.
+_ANSWERED: Mapping[Intent, CarrierAnswers] = {"opt_out": CarrierAnswers(frozenset({"STOP"}))}
 
 
 class PostOptions(Options):
@@ -53,8 +55,8 @@ class Post:
             return Answer(503)
         return Answer(200, orjson.dumps({"replies": result, "url": self._public_url}), "application/json")
 
-    def answers_itself(self, number_type: NumberType, country: str | None) -> frozenset[Intent]:
-        return frozenset({"opt_out"}) if (number_type, country) == ("long_code", "US") else frozenset()
+    def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
+        return _ANSWERED if (number_type, country) == ("long_code", "US") else {}
 
     def texts_per_second(self, number_type: NumberType, country: str | None) -> float:
         return 3.0 if number_type == "long_code" and country == "US" else 30.0
