@@ -8,6 +8,7 @@ cdef enum:
     SHORTEST_DRAWN_OUT = 3  # of letters that a keyword has, to be recognised as YESSS
     SHORTEST_MISSPELLED = 4
     SHORTEST_SPLIT = 4
+    SHORTEST_BY_EAR = 6  # from here on, a vowel may be written for another
     SHORTEST_LENIENT = 7  # from here on, any one letter may be wrong
     SHORTEST_TWICE_WRONG = 10  # from here on, any two
 
@@ -168,7 +169,13 @@ cdef bint _may_stand_for(uint32_t written, uint32_t meant, int length) noexcept 
         return True
     if written >= 128 or not c"a" <= meant <= c"z":
         return False
+    if length >= SHORTEST_BY_EAR and _is_vowel(written) and _is_vowel(meant):
+        return True
     return _near_keys[written] >> (meant - c"a") & 1
+
+
+cdef inline bint _is_vowel(uint32_t letter) noexcept nogil:
+    return letter in (c"a", c"e", c"i", c"o", c"u")
 
 
 cdef bint _is_extra(const uint32_t* t, int i, int n) noexcept nogil:
