@@ -64,7 +64,7 @@ def prepare_block(routing: Routing, account: str, receipt: Receipt, at: float) -
         return None
     number_kind, number = classify_address(receipt.sender or "")
     ours = None if number_kind == "malformed" else number
-    text = Inbound(f"{receipt.message_id} opted_out", person, ours, "", kind="receipt")
+    text = Inbound(receipt.message_id, person, ours, "", kind="receipt")
     plan = routing.block_plan(routing.find(account, "sms", ours))
     return _prepared(routing, account, text, plan, at, ())
 
@@ -72,7 +72,7 @@ def prepare_block(routing: Routing, account: str, receipt: Receipt, at: float) -
 def _prepared(
     routing: Routing, account: str, text: Inbound, plan: Plan, at: float, destinations: tuple[str, ...]
 ) -> Prepared:
-    event_id, digest = identity(account, text.sender, text.message_id)
+    event_id, digest = identity(account, text.sender, text.message_id, "opted_out" if text.kind == "receipt" else "")
     commit = Commit(
         sender=text.sender,
         digest=digest,

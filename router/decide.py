@@ -122,6 +122,7 @@ def _row(
     # An opt-out is the latest word even where the state was the same: another one may have been given since.
     renews = counts and (prompted or intent == "opt_out")
     block = _block(policy, match, intent, reading)
+    confirms = intent == "confirm" and found.reply is not None
     return Row(
         before=before,
         after=found.after,
@@ -131,7 +132,7 @@ def _row(
         decisions=tuple(orjson.dumps(replace(decision, reply=reply)) for reply in replies),
         otherwise=b"" if otherwise == decision and replies == (None,) else orjson.dumps(otherwise),
         replies=replies != (None,),
-        recorded=counts and (renews or found.after != before or intent == "help" or block != ""),
+        recorded=counts and (renews or found.after != before or intent == "help" or confirms or block != ""),
         lapses_to="unsubscribed" if found.after == "choosing" else None,
         language=_language(policy, match, reading),
         block=block,

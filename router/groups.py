@@ -1,23 +1,44 @@
-"""Programs as callers of the API and CSV files know them, and which consents bear on each."""
+"""Programs as callers of the API and files know them: subscription groups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from router.config import Settings
+from router.consent import outside
+from router.store import Person
+from router.types import ConsentState
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A program. `name` is what it is called outside, `bearing` the consents of a person of which the latest holds."""
+    """A program. `id` is what it is called outside. `consents` are those of a person that bear on it, its own first:
+    the latest holds. `double_opt_in`: it has a question to ask.
+    """
 
+    id: str
     program: str
-    name: str
-    bearing: tuple[str, ...]
+    consents: tuple[str, ...]
+    double_opt_in: bool = False
+
+    def state(self, person: Person | None, now: float) -> ConsentState:
+        """A person's state in the group."""
+        return person.state(self.consents, now) if person else "none"
+
+    def opted_out_since(self, person: Person | None, time: float, now: float) -> bool:
+        """Whether the last that holds for the group is an opt-out, and said after a time."""
+        latest = person.latest(self.consents, now) if person else None
+        return latest is not None and outside(latest.state) == "unsubscribed" and latest.since > time
 
 
 def groups(settings: Settings) -> Mapping[str, Group]:
-    """Each program by its id, in their order."""
-    found = {}
-    for program in settings.programs.values():
-        found[program.id] = Group(program.id, program.group_id or program.id, settings.bearing_on(program.id))
-    return found
+    """The group of each program, by its id, in their order."""
+    return {
+        program.id: Group(
+            program.group_id or program.id,
+            program.id,
+            settings.bearing_on(program.id),
+            # Who is subscribed first and asked afterwards is asked, too.
+            double_opt_in=program.opt_in != "single",
+        )
+        for program in settings.programs.values()
+    }

@@ -10,6 +10,8 @@ from router.types import Binary, Change, Decision, Event, Inbound, Media, Part, 
 _VERSION = 1
 #: The ledger of consent, as a destination of what is decided. No other can be called so.
 LEDGER = "@ledger"
+#: Before the name of an account: where its replies wait that have to be sent. No destination can be called so either.
+REPLIES = "reply:"
 
 
 def write_message(event_id: str, at: float, account: str, programs: tuple[str, ...], text: Inbound) -> bytes:
@@ -58,6 +60,20 @@ def write_import(entry_id: str, at: float, source: str, proof: Proof) -> tuple[b
     before = orjson.dumps({"v": _VERSION, "id": entry_id, "at": at, "account": "import"})
     after = orjson.dumps({"proof": proof, "source": source})
     return before[:-1] + b',"rows":[', b"]," + after[1:]
+
+
+def write_sent(event: Event, at: float, number: str, message_id: str) -> bytes:
+    """That the reply to an event was taken by its carrier, which calls it `message_id`."""
+    message, decision = event.message, event.decision
+    sent = {
+        "sender": message.sender,
+        "program": decision.program,
+        "channel": message.channel,
+        "number": number,
+        "text": decision.reply,
+        "message_id": message_id,
+    }
+    return orjson.dumps({"v": _VERSION, "id": event.id, "at": at, "account": event.account, "sent": sent})
 
 
 def write_part(account: str, at: float, text: Inbound, *, late: bool) -> bytes:

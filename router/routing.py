@@ -16,7 +16,7 @@ from router.consent import EVERYTHING, Call, OptOutScope, ReplyKind
 from router.decide import Policy, Reading, decide, decide_block, decide_call, intended
 from router.errors import BadPayload
 from router.ports import TOLL_FREE_COUNTRIES, Carrier, CarrierAnswers, FetchesKeys, ReadsHeaders, Secret
-from router.records import LEDGER
+from router.records import LEDGER, REPLIES
 from router.rules import NO_MATCH, PREFERENCES, Explanation, KeywordSet, Match, Rule, RuleBook
 from router.types import Channel, ConsentState, Inbound, Intent, NumberType, Plan, Row
 
@@ -90,8 +90,7 @@ class Routing:
         for name, account in settings.accounts.items():
             carrier = registry.carrier(account.carrier)(name, account.options, account.public_url)
             keys = carrier if isinstance(carrier, FetchesKeys) else None
-            # No destination can be called so.
-            reply_lane = f"reply:{name}" if carrier.sends else ""
+            reply_lane = f"{REPLIES}{name}" if carrier.sends else ""
             self.accounts[name] = Account(
                 name,
                 carrier,

@@ -16,7 +16,7 @@ from tests.commits import Clock
 ANN, BEN, CLEO = "+14155550101", "+447400123456", "+33612345678"
 #: Two programs, one with a name outside, of two accounts.
 GROUPS = {
-    "deals": Group("deals", "g-deals", ("deals", "@acme", "@api", "@all")),
+    "deals": Group("g-deals", "deals", ("deals", "@acme", "@api", "@all")),
     "alerts": Group("alerts", "alerts", ("alerts", "@other", "@api", "@all")),
 }
 HEADER = "phone,subscription_group_id,subscription_state\n"

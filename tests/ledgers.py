@@ -36,6 +36,7 @@ def on_record(
     rule: str = "keyword:en/STOP",
     reply: str | None = None,
     said: str = "Stop",
+    waits_at: tuple[str, ...] = (),
     **message: Any,
 ) -> Commit:
     """A text of a sender that goes on record."""
@@ -44,7 +45,7 @@ def on_record(
         known = {"intent": intent, "keyword": "STOP", "argument": None, "program": "deals", "language": "en"}
         decided: dict[str, Any] = {"rule": rule, "before": before, "after": after, "reply": reply, "changes": []}
         rows.append(Decided(before, after, True, 0, 0, (orjson.dumps(known | decided),), b""))
-    commit = text(name, tuple(rows), sender=sender, destinations=(LEDGER,), need_alias=(), body=said)
+    commit = text(name, tuple(rows), sender=sender, destinations=(*waits_at, LEDGER), need_alias=(), body=said)
     written = orjson.loads(commit.message)
     return replace(commit, message=orjson.dumps(written | {"message": written["message"] | message}))
 
@@ -71,7 +72,8 @@ class LedgerBench:
         self.ledger = Ledger(store)
         self.metrics = Metrics()
         self.commits = Commits(store, unhandled_kept=8, clock=self.clock, on_failure=lambda: None)
-        self.recording = Recording(Segments(url), {"acme": Provider("post", True)}, 1000, 10 * DAY, 1000 * DAY)
+        providers = {"acme": Provider("post", answers=True)}
+        self.recording = Recording(Segments(url), providers, 1000, 10 * DAY, 1000 * DAY)
         numbers = (f"+1415555{i:04d}" for i in range(2000))
         self.senders = [number for number in numbers if store.keys.shard_of(number) == 0]
         self.random_bytes: Callable[[int], bytes] = Randomness()

@@ -70,7 +70,8 @@ def progress(file: Path) -> str:
 async def check_whole(config: Path, states: dict[str, str], junk: list[int], report: Path) -> None:
     """Every row has its effect; each change is on record once, each refused row in the report once."""
     async with opened(load(config)) as store:
-        found = {person.sender: person.consent["deals"].state async for person in Exports(store).people()}
+        everybody = Exports(store).people()
+        found = {sender: person.consent["deals"].state async for sender, person in everybody}
         told = [row for entry in await entries(store) for row in entry["rows"]]
     assert found == states
     assert sorted((row[0], row[3]) for row in told) == sorted(states.items())
@@ -142,10 +143,14 @@ def test_another_file_or_other_options_begin_at_the_beginning(tmp_path: Path) ->
     file.with_name("other.csv.progress").write_text(kept)
     other = keyroute("import", write_file(tmp_path / "other.csv", f"{ANN},deals,subscribed"), "--config", config)
     dated = keyroute("import", file, "--config", config, "--as-of", "2026-01-01")
+    file.with_name("people.csv.progress").write_text(kept)
+    corrected = file.read_bytes()[:-13] + b"subscribed  \n"  # further behind than what is looked at, as long as before
+    file.write_bytes(corrected)
+    again = keyroute("import", file, "--config", config)
 
     assert (tried.returncode, other.returncode, dated.returncode) == (2, 0, 1)
     assert "An import of this file was cut short. Run it again without --dry-run to finish it" in tried.stderr
-    assert "going on" not in other.stderr + dated.stderr
+    assert "going on" not in other.stderr + dated.stderr + again.stderr
     assert f"{_PEOPLE} rows" in dated.stdout
 
 
@@ -196,6 +201,43 @@ def test_wrong_options_are_refused(
 
     assert ran.returncode == 2
     assert said in ran.stderr
+
+
+def test_a_report_takes_the_place_of_no_other_file(tmp_path: Path) -> None:
+    config, file, other = write_configuration(tmp_path), tmp_path / "people.csv", tmp_path / "other.csv"
+    write_file(file, f"{ANN},deals,subscribed")
+    write_file(other, f"{ANN},deals,unsubscribed")
+    done = keyroute("import", file, "--config", config, "--refused", other)
+
+    assert done.returncode == 2
+    assert f"would take the place of {other}, which is none. Name another file with --refused." in done.stderr
+    assert other.read_text().endswith("unsubscribed\n")
+
+
+def test_a_dry_run_leaves_the_report_of_an_import_alone(tmp_path: Path) -> None:
+    config, file = write_configuration(tmp_path), tmp_path / "people.csv"
+    write_file(file, "x,deals,subscribed")
+    keyroute("import", file, "--config", config)
+    kept = read_report(tmp_path / "people.refused.csv")
+    write_file(file, f"{ANN},nope,subscribed")
+    tried = keyroute("import", file, "--config", config, "--dry-run")
+
+    assert "see " + str(tmp_path / "people.dry-run.csv") in tried.stderr
+    assert read_report(tmp_path / "people.refused.csv") == kept
+
+
+async def test_a_name_that_is_not_utf_8_is_on_record_as_far_as_it_can_be_read(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/K\xfcndigungen.csv"))
+    write_file(file, f"{ANN},deals,subscribed")
+    done = keyroute("import", file, "--config", config)
+    words = keyroute("import", file, "--config", config, "--consent-text", os.fsdecode(b"J\xe4"))
+    async with opened(load(config)) as store:
+        (entry,) = await entries(store)
+
+    assert done.returncode == 0, done.stderr
+    assert entry["source"] == "K\ufffdndigungen.csv"
+    assert (words.returncode, "it is not UTF-8. Set your terminal" in words.stderr) == (2, True)
 
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:

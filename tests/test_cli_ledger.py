@@ -8,6 +8,7 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -18,7 +19,7 @@ from router.cli.history import described
 from router.cli.store import opened
 from router.config import load
 from router.ledger.rows import read_row
-from router.store import LEDGER, Commits, Outbox
+from router.store import LEDGER, Commits, Directory, Outbox
 from tests.commits import Clock, until
 from tests.ledgers import on_record
 from tests.running import KEYROUTE, Keyroute, write_configuration
@@ -47,7 +48,9 @@ async def accept(config: Path, *texts: tuple[str, str]) -> None:
     """Texts that go on record: who, and what they said."""
     async with commits(config) as taken:
         for sender, said in texts:
-            await taken.commit(on_record(uuid.uuid4().hex, sender, said=said, reply="You get no more Deals."))
+            text = on_record(uuid.uuid4().hex, sender, said=said, reply="You get no more Deals.")
+            of_twilio = text.message.replace(b'"account":"acme"', b'"account":"twilio"')
+            await taken.commit(replace(text, message=of_twilio))
 
 
 async def on_the_record(config: Path) -> None:
@@ -261,3 +264,15 @@ async def test_check_warns_of_a_ledger_that_cannot_be_sealed_or_found_by_others(
     assert own == ""
     assert "Write a folder that all of them share" in shared
     assert "Correct ledger.url" in strange
+
+
+async def test_who_is_known_by_an_external_id_alone_is_erased_with_it(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path)
+    async with opened(load(config)) as store:
+        await Directory(store).learn({"anne": ANNE, "ben": BEN})
+    erased = await keyroute(config, "erase", ANNE, "--yes")
+    async with opened(load(config)) as store:
+        found = await Directory(store).find(["anne", "ben"])
+
+    assert erased == (0, f"erased {ANNE}\n", "")
+    assert found == {"ben": BEN}

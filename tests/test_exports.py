@@ -34,8 +34,8 @@ CASES: list[tuple[str, dict[str, str], Exported | None, dict[str, str]]] = [
 @pytest.mark.parametrize(("record", "state", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 async def test_rows(record: dict[str, str], state: Exported | None, expected: dict[str, str], store: Store) -> None:
     await give(store, ANN, **record)
-    (person,) = [person async for person in Exports(store).people()]
-    found = list(rows(person, list(GROUPS.values()), state, NOW / 1e6))
+    ((sender, person),) = [found async for found in Exports(store).people()]
+    found = list(rows(sender, person, list(GROUPS.values()), state, NOW / 1e6))
 
     assert {row[0] for row in found} <= {ANN}
     assert {row[1]: row[2] for row in found} == expected
@@ -46,11 +46,12 @@ async def test_everybody_is_there_with_language_and_date(store: Store) -> None:
     for number in range(2500):
         await give(store, f"+1415{number:07d}", deals=f"{IN} 1700000000123456")
     await store.redis.hset(store.keys.person("+14150000007"), "lang", "fr")
-    found = [row async for person in Exports(store).people() for row in rows(person, [GROUPS["deals"]], None, 2e9)]
+    everybody = Exports(store).people()
+    found = [row async for sender, person in everybody for row in rows(sender, person, [GROUPS["deals"]], None, 2e9)]
 
     assert len(found) == 2500
     assert ("+14150000007", "g-deals", IN, "fr", "2023-11-14T22:13:20.123456+00:00") in found
 
 
 async def test_of_nobody_there_is_nothing(store: Store) -> None:
-    assert [person async for person in Exports(store).people()] == []
+    assert [found async for found in Exports(store).people()] == []

@@ -7,6 +7,7 @@ import orjson
 import pytest
 
 from router.errors import UnusableFile
+from router.imports.job import Job, Options
 from router.imports.records import LONGEST_LINE
 from router.store import Consent, Directory, People, Store
 from tests.commits import Clock
@@ -16,11 +17,13 @@ from tests.importing import (
     CLEO,
     GROUPS,
     HEADER,
+    PROOF,
     changes,
     consents,
     entries,
     give,
     imported,
+    read_report,
     states,
 )
 
@@ -259,14 +262,14 @@ PRECEDENCE = [
     ("out of the account earlier, in as of a date", {"at_acme": f"{NOT} {EARLY}"}, IN, DATE, False, IN, DATE, False),
     ("out of everything, in", {"at_all": f"{NOT} {DATE}"}, IN, None, False, NOT, DATE, True),
     (
-        "out of everything ahead of our clock, in, overriding",
+        "out of everything ahead of our clock, in, overriding: what is said meanwhile stays",
         {"at_all": f"{NOT} {NOW + 5}"},
         IN,
         None,
         True,
-        IN,
-        NOW + 6,
-        False,
+        NOT,
+        NOW + 5,
+        True,
     ),
     ("out of another account, in", {"at_other": f"{NOT} {LATE}"}, IN, None, False, IN, NOW, False),
     (
@@ -345,6 +348,29 @@ async def test_precedence(
     assert bool(found.refused) == refused
     # What is not changed is not on record either.
     assert len(await changes(store)) == (await consents(store, ANN) != before)
+
+
+async def test_what_was_texted_between_two_runs_of_an_import_is_not_overridden(store: Store, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        """The operator has had enough."""
+
+    def stop(_: object) -> None:
+        raise Stopped
+
+    clock = Clock()
+    file = tmp_path / "people.csv"
+    people = [f"+1415{number:07d}" for number in range(9000)]
+    file.write_text(rows(*(f"{sender},deals,{IN}" for sender in people)))
+    options = Options(file, tmp_path / "refused.csv", PROOF, override_opt_outs=True)
+    with pytest.raises(Stopped):
+        await Job(options, GROUPS, "store").run(store, clock, "run", stop)
+    clock.now += 86_400
+    await give(store, people[-1], deals=f"{NOT} {round(clock.now * 1e6)}")
+    clock.now += 86_400
+    await Job(options, GROUPS, "store").run(store, clock, "again", lambda _: None)
+
+    assert await states(store, people[-1]) == OUT
+    assert "after this import began" in read_report(options.refused)[1][1]
 
 
 async def test_a_chunk_is_one_entry_for_the_ledger_with_the_rows_that_changed_something(
@@ -444,20 +470,20 @@ async def test_a_report_of_an_earlier_import_goes_away_when_no_row_is_refused(st
 
 async def test_many_rows_are_taken_in_their_order(store: Store, tmp_path: Path) -> None:
     people = [f"+1415{number:07d}" for number in range(3000)]
-    said = [f"{sender},deals,{state}" for state in (IN, NOT) * 4 for sender in people]
+    said = [f"{sender},deals,{state}" for state in (IN, NOT) for sender in people]
 
-    found = await imported(store, tmp_path, rows(*said), override_opt_outs=True)
+    found = await imported(store, tmp_path, rows(*said))
 
-    assert found.done.end.changed == 8 * len(people)
+    assert found.done.end.changed == 2 * len(people)
     assert [await states(store, sender) for sender in people[::100]] == [OUT] * 30
     told = [row for entry in await entries(store) for row in entry["rows"] if row[0] == people[7]]
-    assert [row[3] for row in told] == [IN, NOT] * 4
+    assert [row[3] for row in told] == [IN, NOT]
     assert [row[5] for row in told] == sorted(row[5] for row in told)
     assert len({row[4] for row in told}) == len(told)
 
 
 async def test_every_program_is_led_to_by_its_names(store: Store, tmp_path: Path) -> None:
-    await imported(store, tmp_path, rows(*(f"{ANN},{group.name},{IN}" for group in GROUPS.values())))
+    await imported(store, tmp_path, rows(*(f"{ANN},{group.id},{IN}" for group in GROUPS.values())))
 
     person = await People(store).get(ANN)
     assert person

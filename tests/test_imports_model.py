@@ -55,19 +55,20 @@ def trials() -> st.SearchStrategy[Trial]:
 def model(trial: Trial, records: dict[str, Record]) -> tuple[list[int], list[list[str]]]:
     """Changes the records as the rows say; the lines that are refused, and what is on record of the changes."""
     refused, told = [], []
-    names = {group.name: group for group in GROUPS.values()}
+    names = {group.id: group for group in GROUPS.values()}
     for line, (sender, name, says) in enumerate(trial.rows, start=2):
         if sender not in records or name not in names or not says:
             refused.append(line)
             continue
         group, record = names[name], records[sender]
-        said = [record[field] for field in group.bearing if field in record]
+        said = [record[field] for field in group.consents if field in record]
         state, since = max(said, key=lambda found: found[1], default=("none", 0))
         out = state in (NOT, "choosing")
         if state == says or (out and says == NOT):
             continue
         later = out if trial.as_of is None else since > trial.as_of or (out and since == trial.as_of)
-        if later and state != "none" and not (out and trial.override):
+        # What is said once the import has begun is overridden by none of its rows.
+        if later and state != "none" and not (out and trial.override and since < NOW):
             refused.append(line)
             continue
         record[group.program] = (says, max(trial.as_of or NOW, since + 1))
@@ -77,7 +78,7 @@ def model(trial: Trial, records: dict[str, Record]) -> tuple[list[int], list[lis
 
 def latest(record: Record) -> dict[str, str]:
     """The state of each program."""
-    said = {name: [record[field] for field in group.bearing if field in record] for name, group in GROUPS.items()}
+    said = {name: [record[field] for field in group.consents if field in record] for name, group in GROUPS.items()}
     return {name: max(found, key=lambda one: one[1])[0] for name, found in said.items() if found}
 
 

@@ -184,6 +184,52 @@ async def test_a_file_that_was_lost_or_spoilt_holds_up_the_removal_of_no_other(b
     assert await bench.faults() == []
 
 
+async def test_a_file_whose_header_was_altered_is_not_taken_for_an_old_one(bench: LedgerBench, url: str) -> None:
+    files, path = fsspec.url_to_fs(url)
+    await bench.record(0, seal=True)
+    content = files.cat_file(f"{path}/0/00000001.jsonl.gz")
+    files.pipe_file(f"{path}/0/00000001.jsonl.gz", content[:4] + (1).to_bytes(4, "little") + content[8:])
+    await bench.record(1, seal=True)
+
+    assert listed(url) == ["00000001.jsonl.gz", "00000002.jsonl.gz"]
+    assert said(await bench.history(0)) == ["Stop"]
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"junk"])
+async def test_a_spoilt_file_that_nothing_readable_follows_is_not_removed(
+    bench: LedgerBench, url: str, spoilt: bytes
+) -> None:
+    files, path = fsspec.url_to_fs(url)
+    await bench.record(0, seal=True)
+    files.pipe_file(f"{path}/0/00000001.jsonl.gz", spoilt)
+    await bench.record(1, seal=True)
+
+    assert (await bench.ledger.state(0)).removed == 0
+    assert await bench.faults() != []
+
+
+async def test_a_file_of_another_ledger_is_not_written_over(bench: LedgerBench, url: str, store: Store) -> None:
+    await bench.record(0, 1, seal=True)
+    files, path = fsspec.url_to_fs(url)
+    kept = files.cat_file(f"{path}/0/00000001.jsonl.gz")
+    state, rows = bench.store.keys.ledger_state(0), bench.store.keys.ledger(0)
+    await store.redis.delete(state, rows, *(store.keys.person(sender) for sender in bench.senders[:2]))
+    bench.random_bytes = lambda length: b"x" * length
+    with pytest.raises(LedgerUnavailable, match=r"another ledger.*Give ledger\.url a folder of its own"):
+        await bench.record(0, seal=True)
+
+    assert files.cat_file(f"{path}/0/00000001.jsonl.gz") == kept
+    assert said(await bench.history(0)) == ["Stop"]
+
+
+async def test_nobody_else_can_read_the_files(store: Store, tmp_path: Path) -> None:
+    bench = LedgerBench(store, str(tmp_path / "ledger"))
+    await bench.record(0, seal=True)
+    folder = tmp_path / "ledger" / "0"
+
+    assert [path.stat().st_mode & 0o077 for path in (folder.parent, folder, *folder.iterdir())] == [0, 0, 0]
+
+
 async def test_a_segment_whose_time_is_not_over_is_kept(bench: LedgerBench, url: str) -> None:
     await bench.record(0, seal=True)
     bench.clock.now += 999 * DAY

@@ -8,9 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
+from router.cli.history import described
 from router.config import load
 from router.errors import LeaseLost, StoreUnavailable
-from router.ledger.drafts import SEAL
+from router.ledger.drafts import SEAL, Provider
+from router.records import write_sent
 from router.routing import Routing
 from router.store import LEDGER, NO_HEAD, Lease, Outbox, Steps, Store
 from router.tasks import cancelled
@@ -126,6 +128,22 @@ async def test_a_yes_to_the_question_confirms(bench: LedgerBench) -> None:
     assert [row.public["direction"] for row in await bench.rows()] == ["granted", "confirmed"]
 
 
+async def test_a_reply_that_was_sent_is_a_row_and_read_as_one(bench: LedgerBench) -> None:
+    await bench.accept(0, reply="Bye.", waits_at=("reply:acme",))
+    event = (await bench.outbox.read(0, "0-0", 1))[0].event
+    await bench.ledger.ask(0, orjson.loads(write_sent(event, 2.0, "2020", "SM1")))
+    await bench.catch_up()
+    asked, sent = (described(row, {"deals": "Deals"}) for row in await bench.history())
+
+    assert "was to be sent “Bye.”" in asked
+    assert sent.splitlines() == [
+        "1970-01-01 00:00:02 UTC  Deals: the answer was sent, by the carrier",
+        "    answered “Bye.”",
+        "    event evt_1 from post, its message SM1; row 0/2",
+    ]
+    assert await bench.faults() == []
+
+
 async def test_a_chunk_of_imported_rows_makes_a_row_for_each_person(bench: LedgerBench) -> None:
     first, second = bench.senders[:2]
     chunk = {
@@ -138,12 +156,15 @@ async def test_a_chunk_of_imported_rows_makes_a_row_for_each_person(bench: Ledge
         "source": "FILE list.csv",
     }
     await bench.ledger.ask(0, chunk)
-    await bench.catch_up()
+    await bench.catch_up(channels={"deals": "whatsapp"})
     rows = await bench.rows()
+    await bench.record(0)
 
+    assert rows[0].public.keys() == (await bench.rows())[-1].public.keys()
     assert [row.public["direction"] for row in rows] == ["granted", "revoked"]
     assert {row.public["method"] for row in rows} == {"import"}
     assert rows[0].public["occurred_at"] == 2.0
+    assert [row.public["channel"] for row in rows] == ["whatsapp", None]
     assert rows[0].private is not None
     assert (rows[0].private["source"], rows[0].private["operator"]) == ("FILE list.csv, line 7", "jo")
     assert [row.public["program"] for row in rows] == ["deals", "@all"]
@@ -249,15 +270,13 @@ async def test_what_the_ledger_keeps_with_a_person_is_short_enough_for_the_store
     assert encoding in (b"listpack", b"ziplist")
 
 
-async def test_a_reply_that_has_to_be_sent_has_no_time_yet(bench: LedgerBench) -> None:
-    await bench.accept(0, reply="Bye.")
-    await bench.catch_up(providers={})
-    await bench.accept(0, reply="Bye.")
-    provider = bench.recording.providers["acme"]
-    await bench.catch_up(providers={"acme": type(provider)("post", False)})
+async def test_a_reply_that_nobody_has_given_has_no_time(bench: LedgerBench) -> None:
+    for answers, lane in ((True, ()), (False, ()), (True, ("reply:acme",))):
+        await bench.accept(0, reply="Bye.", waits_at=lane)
+        await bench.catch_up(providers={"acme": Provider("post", answers)})
     rows = await bench.rows()
 
-    assert [row.public["reply"]["at"] for row in rows] == [1.0, None]
+    assert [row.public["reply"]["at"] for row in rows] == [1.0, None, None]
 
 
 async def test_a_seal_that_is_asked_for_takes_what_was_accepted_before_it_and_nothing_else(bench: LedgerBench) -> None:

@@ -17,9 +17,10 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.pace import Pace
 from router.delivery.replies import ReplyLane, Sending
-from router.errors import DeliveryError, SendError
+from router.errors import DeliveryError, SendError, StoreUnavailable
+from router.ledger.drafts import Provider, read_entry
 from router.ports import Http
-from router.store import Commit, Commits, DeadLetters, Lease, Outbox, People, Steps, Store
+from router.store import LEDGER, Commit, Commits, DeadLetters, Lease, Outbox, People, Steps, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import ConsentState, Decision, Intent, Outgoing, Receipt, Row
@@ -179,6 +180,45 @@ async def test_a_reply_is_sent_to_the_person_from_the_number_that_was_texted(ben
 
     assert carrier.sent == [Outgoing("evt_hello", "2020", bench.senders[0], "hello", "sms")]
     assert bench.count("delivered") == 1
+
+
+class Forgetful(Outbox):
+    """An outbox whose first answer gets lost."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench.store, [LANE, LEDGER])
+        self._lost = False
+
+    async def settle(self, lease: Lease, destination: str, steps: Steps) -> list[int]:
+        answer = await super().settle(lease, destination, steps)
+        if not self._lost and "note" in steps.arguments:
+            self._lost = True
+            raise StoreUnavailable("the answer got lost")
+        return answer
+
+
+@pytest.mark.parametrize("answer_is_lost", [False, True])
+async def test_that_a_reply_was_sent_goes_on_record_once(
+    bench: Bench, carrier: Carrier, *, answer_is_lost: bool
+) -> None:
+    bench.outbox = Forgetful(bench) if answer_is_lost else Outbox(bench.store, [LANE, LEDGER])
+    sender = bench.senders[0]
+    stop = answer("1", sender, "opt_out", "unsubscribed", "bye")
+    await bench.commits.commit(replace(stop, destinations=(LANE, LEDGER)))
+    await bench.commits.commit(answer("2", bench.senders[1], "custom", "subscribed", "hello"))
+    async with bench.lane(carrier):
+        await carrier.has(2)
+    entries = await bench.outbox.read(0, "0-0", 100)
+    rows = [read_entry(entry, {"acme": Provider("post", answers=True)}, {}) for entry in entries[2:]]
+
+    assert [entry.destinations for entry in entries] == [(LANE, LEDGER), (LANE,), (LEDGER,)]
+    assert isinstance(rows[0], list)
+    (row,) = rows[0]
+    assert row.sender == sender
+    sent = [message.text for message in carrier.sent]
+    assert row.private == {"phone": sender, "message_id": f"SM{sent.index('bye') + 1}"}
+    assert (row.public["direction"], row.public["event_id"], row.public["provider"]) == ("replied", "evt_1", "post")
+    assert row.public["reply"] == {"id": "evt_1", "at": row.public["received_at"], "text": "bye"}
 
 
 async def test_replies_to_one_person_keep_their_order(bench: Bench, carrier: Carrier) -> None:

@@ -1,5 +1,7 @@
 """External ids, on a real store."""
 
+from typing import Any
+
 from router.store import Directory, People, Store
 
 ANN, BEN, CARL = "+14155550101", "+14155550102", "+14155550103"
@@ -47,6 +49,39 @@ async def test_moves_back_and_forth_come_to_an_end(store: Store) -> None:
         await directory.move(old, new)
 
     assert await directory.find(["u1"]) == {"u1": ANN}
+
+
+async def test_a_number_is_forgotten_with_the_ids_that_lead_to_it_and_no_others(store: Store) -> None:
+    directory = Directory(store)
+    dora = "+14155550104"
+    await directory.learn({"moved on": ANN, "ben": BEN, "dora": dora})
+    await directory.move(ANN, BEN)
+    await directory.move(BEN, CARL)
+    await directory.learn({"ann": ANN, "later": BEN})
+    await directory.move(ANN, BEN)
+
+    assert await directory.forget(BEN) == 2
+    assert await directory.find(["moved on", "ben", "dora", "ann", "later"]) == {
+        "moved on": CARL, "ben": CARL, "dora": dora,
+    }  # fmt: skip
+    assert not any(BEN.encode() in kept for kept in await _everything(store))
+    assert await directory.forget(BEN) == 0
+
+    await directory.learn({"new": BEN})
+    await directory.move(BEN, dora)
+
+    assert await directory.find(["new", "ann"]) == {"new": dora}
+
+
+async def _everything(store: Store) -> list[bytes]:
+    """All names of the directory, and all that it holds."""
+    found: list[Any] = []
+    async for key in store.redis.scan_iter(match=store.keys.moved_from()):
+        found += [key, *await store.redis.lrange(key, 0, -1)]
+    for shard in range(store.keys.shards):
+        async for key in store.redis.scan_iter(match=f"{store.keys.externals(shard)}*"):
+            found += await store.redis.hvals(key)
+    return found
 
 
 async def test_somebody_can_be_known_by_nothing_but_the_number(store: Store) -> None:

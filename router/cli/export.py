@@ -42,9 +42,9 @@ def command(config: Path, program: str | None, state: Exported | None, output: P
     """
     settings = load(config)
     every = list(groups(settings).values())
-    wanted = [group for group in every if program in (None, group.program, group.name)]
+    wanted = [group for group in every if program in (None, group.program, group.id)]
     if not wanted:
-        names = ", ".join(group.name for group in every)
+        names = ", ".join(group.id for group in every)
         raise click.BadParameter(f"there is no {program!r}. Write one of: {names}.", param_hint="--program")
     with _output(output) as file:
         written, left_out = asyncio.run(_write(settings, wanted, state, file))
@@ -64,8 +64,8 @@ async def _write(settings: Settings, wanted: list[Group], state: Exported | None
     lines.writerow(exports.COLUMNS)
     now = time.time()
     async with opened(settings) as store:
-        async for person in Exports(store).people():
-            for row in exports.rows(person, wanted, state, now):
+        async for sender, person in Exports(store).people():
+            for row in exports.rows(sender, person, wanted, state, now):
                 lines.writerow(row)
                 written += 1
             left_out += exports.unknown(person, wanted)

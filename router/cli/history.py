@@ -12,6 +12,7 @@ _HAPPENED = {
     "revoked": "opted out",
     "help": "asked for help",
     "provider_block": "blocked by the carrier",
+    "replied": "the answer was sent",
     "erased": "erased on request",
     "none": "nothing changed",
 }
@@ -37,7 +38,8 @@ def described(row: Row, names: Mapping[str, str]) -> str:
     program = public.get("program")
     place = f"{names.get(program, program)}: " if program else ""
     change = f" ({public['before']} → {public['after']})" if "after" in public else ""
-    first = f"{_time(public['received_at'])}  {place}{happened}{change}, {_HOW.get(public['method'], public['method'])}"
+    how = "by the carrier" if public["direction"] == "replied" else _HOW.get(public["method"], public["method"])
+    first = f"{_time(public['received_at'])}  {place}{happened}{change}, {how}"
     return "\n".join(map(_printable, [first, *(f"    {line}" for line in _details(row))]))
 
 

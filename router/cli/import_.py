@@ -42,6 +42,12 @@ def _as_of(_: click.Context, __: click.Parameter, given: str | None) -> float | 
     return seconds
 
 
+def _words(_: click.Context, __: click.Parameter, given: str | None) -> str | None:
+    if given is not None and not given.isascii() and given.encode(errors="replace").decode() != given:
+        raise click.BadParameter("it is not UTF-8. Set your terminal to UTF-8, and write it again.")
+    return given
+
+
 @click.command("import")
 @click.argument("file", metavar="FILE.csv", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @config_option
@@ -52,8 +58,13 @@ def _as_of(_: click.Context, __: click.Parameter, given: str | None) -> float | 
     help="When the states of the file were true: what people have said since then stays. Without a zone: UTC.",
 )
 @click.option("--override-opt-outs", is_flag=True, help="Subscribe people even if they have opted out later.")
-@click.option("--source-url", metavar="URL", help="Where the consent was given; for the record.")
-@click.option("--consent-text", metavar="TEXT", help="The words to which it was given; for the record.")
+@click.option("--source-url", metavar="URL", callback=_words, help="Where the consent was given; for the record.")
+@click.option(
+    "--consent-text",
+    metavar="TEXT",
+    callback=_words,
+    help="The words to which it was given; for the record.",
+)
 @click.option(
     "--refused",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -77,7 +88,9 @@ def command(
     and subscription_state (subscribed or unsubscribed); external_id and language too, if it has them. A row never
     overrides a later opt-out unless --override-opt-outs says so. What was cut short goes on where it was.
     """
-    report = refused or file.with_name(f"{file.name.removesuffix('.csv')}.refused.csv")
+    # What is only tried must not take away the report of an import, in which somebody may be correcting rows.
+    kind = "dry-run" if dry_run else "refused"
+    report = refused or file.with_name(f"{file.name.removesuffix('.csv')}.{kind}.csv")
     proof = Proof(source_url, consent_text, _operator())
     options = Options(file, report, proof, as_of, override_opt_outs, dry_run)
     if not file.is_file():

@@ -12,7 +12,7 @@ from router.ledger.drafts import ERASE, SEAL, Asked, Provider, erased, read_entr
 from router.ledger.keeping import Keeper, Recording
 from router.ledger.rows import Draft, write_row
 from router.ledger.segments import Segments
-from router.routing import Routing
+from router.routing import API_ACCOUNT, Routing
 from router.store import LEDGER, NO_HEAD, Entry, Head, Ledger, Outbox, Steps
 from router.tasks import cancelled
 from router.telemetry import Metrics
@@ -22,20 +22,24 @@ _READ_AT_ONCE, _ROWS_AT_ONCE = 200, 200
 #: After how many entries others have their turn: texts are answered on the same loop.
 _TURN = 25
 _NONCE = 16
-_YEAR = 365.25 * 86_400
+#: The longest: five of them are never less than five years.
+_YEAR = 366 * 86_400
 
 
 def recording(settings: Settings, routing: Routing) -> Recording:
     """How the configuration has the ledger kept."""
+    carriers = {name: account.carrier for name, account in routing.accounts.items()}
+    providers = {
+        name: Provider(settings.accounts[name].carrier, carrier.replies_inline or carrier.sends)
+        for name, carrier in carriers.items()
+    }
     return Recording(
         Segments(settings.ledger.url),
-        {
-            name: Provider(configured.carrier, routing.accounts[name].carrier.replies_inline)
-            for name, configured in settings.accounts.items()
-        },
+        providers | {API_ACCOUNT: Provider(None, answers=True)},
         settings.ledger.seal_rows,
         settings.ledger.seal_minutes * 60,
         settings.ledger.keep_years * _YEAR,
+        {name: program.channel for name, program in settings.programs.items()},
     )
 
 
@@ -178,7 +182,7 @@ class LedgerLane:
                 break
             last = entry.id
             if LEDGER in entry.destinations:
-                found = read_entry(entry, self._recording.providers)
+                found = read_entry(entry, self._recording.providers, self._recording.channels)
                 if isinstance(found, Asked):
                     work.append((found, [erased(found, entry.joined)] if found.what == ERASE else []))
                 else:

@@ -13,7 +13,8 @@ from router.delivery.gate import Gate
 from router.delivery.pace import Pace
 from router.errors import DeliveryError, SendError, StoreUnavailable
 from router.ports import Carrier, Http
-from router.store import Entry, Outbox, People, Steps
+from router.records import write_sent
+from router.store import LEDGER, Entry, Outbox, People, Steps
 from router.telemetry import Metrics
 from router.types import Outgoing, Receipt
 
@@ -124,6 +125,8 @@ class ReplyLane:
         self._window: deque[Entry] = deque()
         self._settled = set(ahead)
         self._dead: list[tuple[Entry, str]] = []
+        #: Replies that were sent, for the ledger.
+        self._sent: list[tuple[Entry, bytes]] = []
         self._waiting: dict[str, list[_Reply]] = {}
         self._news: dict[str, asyncio.Event] = {}
         #: Whoever has a reply that failed and waits for its next attempt: later ones do not overtake it.
@@ -197,7 +200,9 @@ class ReplyLane:
             self._unrecorded = False
             return True
         steps = Steps()
-        dead = list(self._dead)
+        dead, sent = list(self._dead), list(self._sent)
+        for entry, note in sent:
+            steps.note(entry, note)
         for entry, reason in dead:
             steps.dead(reason, self._clock(), self._sending.name, entry)
         steps.position(*books)
@@ -209,6 +214,7 @@ class ReplyLane:
             await asyncio.sleep(_STORE_PAUSE)
             return False
         del self._dead[: len(dead)]
+        del self._sent[: len(sent)]
         self._recorded = books
         self._unrecorded = bool(self._dead or self._settled - set(books[1]))
         return not self._unrecorded
@@ -259,7 +265,9 @@ class ReplyLane:
                 raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
             event = entry.event
             message = Outgoing.reply(event.id, event.message, number, event.decision.reply or "")
-            await self._sending.carrier.send(self._sending.http, message)
+            message_id = await self._sending.carrier.send(self._sending.http, message)
+            if LEDGER in entry.destinations:
+                self._sent.append((entry, write_sent(event, self._clock(), number, message_id)))
             self._sending.gate.succeeded()
             self._metrics.delivery_seconds.labels(self._sending.name, "known").observe(
                 max(0.0, self._clock() - entry.event.at)

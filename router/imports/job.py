@@ -1,9 +1,10 @@
 """One import as it is asked for: its file, its report and its progress, opened, gone through and closed."""
 
+import os
 import time
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ from router.groups import Group
 from router.imports.columns import Columns, read_header
 from router.imports.progress import Place, Progress, identity
 from router.imports.records import Records
-from router.imports.report import Report
+from router.imports.report import Report, is_report
 from router.imports.rows import Rows
 from router.imports.run import Import
 from router.records import write_import
@@ -55,24 +56,31 @@ class Job:
             "as_of": options.as_of,
             "override_opt_outs": options.override_opt_outs,
             "proof": options.proof,
-            "refused": str(options.refused.absolute()),
+            "refused": _readable(str(options.refused.absolute())),
             "store": store_name,
         }
         self.progress = Progress(options.file.with_name(f"{options.file.name}.progress"), identity(options.file, told))
         self._groups = groups
+        if not is_report(options.refused):
+            raise UnusableFile(
+                f"the report of its refused rows would take the place of {options.refused}, which is none. Name "
+                "another file with --refused."
+            )
         with options.file.open("rb") as file:
             self._header, self.columns, first = _read_header(file)
         self.start = (None if options.dry_run else self.progress.load(options.refused)) or first
 
     async def run(self, store: Store, clock: Callable[[], float], run_id: str, show: Callable[[Place], object]) -> Done:
         """Takes the rows; `show` is told how far it has come. Raises `StoreUnavailable`, `OSError`."""
-        options, start = self.options, self.start
+        options = self.options
+        # Kept over a run that was cut short: what people say meanwhile is later than the file.
+        start = self.start if self.start.began else replace(self.start, began=clock())
         imports = Imports(
             store,
             self._entries(clock, run_id),
             clock,
             as_of=options.as_of,
-            override_opt_outs=options.override_opt_outs,
+            override_before=start.began if options.override_opt_outs else None,
             dry_run=options.dry_run,
         )
         shared, size, began = await imports.is_shared(), await imports.size(), time.monotonic()
@@ -109,9 +117,14 @@ class Job:
         def entry() -> tuple[bytes, bytes]:
             nonlocal count
             count += 1
-            return write_import(f"imp_{run_id}_{count}", clock(), self.options.file.name, self.options.proof)
+            return write_import(f"imp_{run_id}_{count}", clock(), _readable(self.options.file.name), self.options.proof)
 
         return entry
+
+
+def _readable(name: str) -> str:
+    """The name of a file, which need not be text."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _read_header(file: BinaryIO) -> tuple[list[str], Columns, Place]:

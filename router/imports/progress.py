@@ -15,7 +15,10 @@ _READ = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the next row begins, what became of those before, and how long the report of the refused is."""
+    """Where the next row begins, what became of those before, and how long the report of the refused is.
+
+    `began`: when the first row was taken, in unix seconds, be it by an earlier run.
+    """
 
     offset: int
     line: int
@@ -25,12 +28,16 @@ class Place:
     refused: int = 0
     new: int = 0
     report_bytes: int = 0
+    began: float = 0.0
 
 
 def identity(path: Path, options: Mapping[str, object]) -> str:
     """What must be the same for a run to be gone on with: the file, and all that decides what becomes of its rows."""
     with path.open("rb") as file:
-        told = [os.fstat(file.fileno()).st_size, hashlib.sha256(file.read(_READ)).hexdigest(), dict(options)]
+        found = os.fstat(file.fileno())
+        begins = hashlib.sha256(file.read(_READ)).hexdigest()
+    # The time too: what was corrected further behind must not be passed over.
+    told = [found.st_size, found.st_mtime_ns, begins, dict(options)]
     return hashlib.sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -62,6 +62,16 @@ class Report:
         return self._file
 
 
+def is_report(path: Path) -> bool:
+    """Whether there is a report that may be written anew, or nothing yet."""
+    begins = ",".join(REFUSED).encode()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(begins)) in (begins, b"")
+    except FileNotFoundError:
+        return True
+
+
 def _opened(path: Path, mode: str) -> TextIO:
     # Numbers of people stand in it. What is not UTF-8 is written back as it was.
     flags = os.O_RDWR if mode == "r+" else os.O_WRONLY | os.O_CREAT | os.O_TRUNC

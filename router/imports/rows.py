@@ -117,9 +117,9 @@ def _targets(groups: Iterable[Group]) -> tuple[Mapping[tuple[str, str], Target],
     """Group and state → target, by the name and by the id of each program; and the names to choose from."""
     targets, names = {}, []
     for group in groups:
-        names.append(group.name)
+        names.append(group.id)
         for state in _STATES:
-            target = Target(group.program, state, group.bearing)
-            targets[group.name, state] = targets[group.program, state] = target
+            target = Target(group.program, state, group.consents)
+            targets[group.id, state] = targets[group.program, state] = target
     named = ", ".join(names[:_MOST_NAMED])
     return targets, f"{named} … (as the configuration has them)" if len(names) > _MOST_NAMED else named

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -116,7 +116,8 @@ class Import:
             taken = (stated for stated in part.stated if stated.line in part.named and stated.line not in refused)
             await self._directory.learn({part.named[stated.line]: stated.sender for stated in taken})
         before = self.place
-        return Place(
+        return replace(
+            before,
             offset=part.offset,
             line=part.line,
             rows=before.rows + applied.changed + applied.unchanged + len(refused),
@@ -145,6 +146,8 @@ class Import:
     def _reason(self, stays: Stays) -> str:
         what = {"subscribed": "subscribed", "pending": "was asked to confirm"}.get(stays.state, "opted out")
         on = f"the person {what} on {_date(stays.since)}"
+        if what == "opted out" and stays.since >= self.place.began:
+            return f"{on}, after this import began or by another row of it. Leave the row out."
         override = "--override-opt-outs" if what == "opted out" else ""
         if self._as_of is None:
             return (

@@ -9,8 +9,9 @@ import orjson
 from router._core import fold
 from router._version import VERSION
 from router.ledger.rows import Draft
+from router.records import REPLIES
 from router.store import Entry
-from router.types import Change, Event, Proof
+from router.types import Change, Channel, Event, Proof
 
 #: Layers by which a text was understood that is not written as a keyword or phrase is.
 _EXACT = ("courtesy", "first_word", "inside")
@@ -22,10 +23,12 @@ SEAL, ERASE = "seal", "erase"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """The carrier of an account. `inline`: its replies go out with the answer to the text."""
+    """The carrier of an account; None for whoever calls us. `answers`: replies reach people, with the answer to the
+    text or by a lane of their own.
+    """
 
-    name: str
-    inline: bool
+    name: str | None
+    answers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,16 @@ class Asked:
         return {"v": 1, "id": self.id, "at": self.at, "ask": self.what, "sender": self.sender}
 
 
-def read_entry(entry: Entry, providers: Mapping[str, Provider]) -> Asked | list[Draft]:
-    """What an entry that is meant for the ledger asks of it, or the rows that it makes."""
+def read_entry(entry: Entry, providers: Mapping[str, Provider], channels: Mapping[str, Channel]) -> Asked | list[Draft]:
+    """What an entry that is meant for the ledger asks of it, or the rows that it makes. `channels` by program."""
     if entry.decision != b"{}":
-        return list(_of_event(entry.event, entry.joined, providers))
+        return list(_of_event(entry, providers))
     message = orjson.loads(entry.message)
     if "ask" in message:
         return Asked(message["id"], message["ask"], message["at"], message["sender"])
-    return [_of_import(message, row, entry.joined) for row in message["rows"]]
+    if "sent" in message:
+        return [_of_reply(message, entry.joined, providers)]
+    return [_of_import(message, row, entry.joined, channels) for row in message["rows"]]
 
 
 def erased(asked: Asked, accepted_at: float) -> Draft:
@@ -65,9 +70,10 @@ def erased(asked: Asked, accepted_at: float) -> Draft:
     return Draft(asked.sender, public, None)
 
 
-def _of_event(event: Event, accepted_at: float, providers: Mapping[str, Provider]) -> Iterator[Draft]:
+def _of_event(entry: Entry, providers: Mapping[str, Provider]) -> Iterator[Draft]:
+    event = entry.event
     message, proof = event.message, event.message.proof or Proof()
-    understood = _understood(event, proof, providers.get(event.account))
+    understood = _understood(entry, proof, providers.get(event.account, Provider(None, answers=False)))
     private = {
         "phone": message.sender,
         "text": message.text,
@@ -81,7 +87,7 @@ def _of_event(event: Event, accepted_at: float, providers: Mapping[str, Provider
     for change in event.decision.changes or (own,):
         public = {
             "event_id": event.id,
-            "accepted_at": accepted_at,
+            "accepted_at": entry.joined,
             "received_at": event.at,
             "occurred_at": None,
             "direction": _direction(event, change),
@@ -93,15 +99,14 @@ def _of_event(event: Event, accepted_at: float, providers: Mapping[str, Provider
         yield Draft(message.sender, public | understood, private)
 
 
-def _understood(event: Event, proof: Proof, carrier: Provider | None) -> dict[str, Any]:
+def _understood(entry: Entry, proof: Proof, provider: Provider) -> dict[str, Any]:
     """What is the same for all that an event has changed."""
-    message, decision = event.message, event.decision
-    provider = carrier if message.kind not in ("api", "import") else None
+    event, message, decision = entry.event, entry.event.message, entry.event.decision
     reply = None
     if decision.reply is not None:
-        # Of one that has to be sent, only the lane that sends it knows when.
-        given = event.at if provider is None or provider.inline else None
-        reply = {"id": event.id, "at": given, "text": decision.reply}
+        # Of one that waits to be sent, only the lane that sends it knows when.
+        waits = any(name.startswith(REPLIES) for name in entry.destinations) or not provider.answers
+        reply = {"id": event.id, "at": None if waits else event.at, "text": decision.reply}
     return {
         "channel": message.channel,
         "sender_number": message.recipient,
@@ -109,13 +114,15 @@ def _understood(event: Event, proof: Proof, carrier: Provider | None) -> dict[st
         "language": decision.language,
         "rule": decision.rule,
         "list_version": VERSION,
-        "provider": provider.name if provider else None,
+        "provider": None if message.kind == "api" else provider.name,
         "reply": reply,
         "consent_text": proof.consent_text,
     }
 
 
-def _of_import(message: Mapping[str, Any], row: list[Any], accepted_at: float) -> Draft:
+def _of_import(
+    message: Mapping[str, Any], row: list[Any], accepted_at: float, channels: Mapping[str, Channel]
+) -> Draft:
     sender, program, before, after, since, line = row
     proof = message.get("proof") or {}
     public = {
@@ -123,13 +130,19 @@ def _of_import(message: Mapping[str, Any], row: list[Any], accepted_at: float) -
         "accepted_at": accepted_at,
         "received_at": message["at"],
         "occurred_at": since / 1e6,
-        "direction": _consent(before, after),
+        "direction": _consent(after),
         "method": "import",
         "program": program,
         "before": before,
         "after": after,
+        "channel": channels.get(program),
+        "sender_number": None,
+        "keyword": None,
+        "language": None,
         "rule": f"import:{message['source']}",
         "list_version": VERSION,
+        "provider": None,
+        "reply": None,
         "consent_text": proof.get("consent_text"),
     }
     private = {
@@ -141,17 +154,38 @@ def _of_import(message: Mapping[str, Any], row: list[Any], accepted_at: float) -
     return Draft(sender, public, private)
 
 
+def _of_reply(message: Mapping[str, Any], accepted_at: float, providers: Mapping[str, Provider]) -> Draft:
+    """A reply that was sent. What it answers is a row of its own, earlier."""
+    sent, provider = message["sent"], providers.get(message["account"])
+    public = {
+        "event_id": message["id"],
+        "accepted_at": accepted_at,
+        "received_at": message["at"],
+        "direction": "replied",
+        "method": "provider",
+        "program": sent["program"],
+        "channel": sent["channel"],
+        "sender_number": sent["number"],
+        "list_version": VERSION,
+        "provider": provider.name if provider else None,
+        "reply": {"id": message["id"], "at": message["at"], "text": sent["text"]},
+    }
+    return Draft(sent["sender"], public, {"phone": sent["sender"], "message_id": sent["message_id"]})
+
+
 def _direction(event: Event, change: Change) -> str:
     if event.message.kind == "receipt" or (event.decision.rule or "").startswith("provider:"):
         return "provider_block"
     if event.decision.intent == "help" and change.before == change.after:
         return "help"
-    return _consent(change.before, change.after)
+    if event.decision.intent == "confirm" and change.before in ("pending", "subscribed"):
+        return "confirmed"
+    return _consent(change.after)
 
 
-def _consent(before: str, after: str) -> str:
+def _consent(after: str) -> str:
     if after in ("pending", "subscribed"):
-        return "confirmed" if (before, after) == ("pending", "subscribed") else "granted"
+        return "granted"
     # `choosing` is an opt-out from which something may yet be excepted.
     return "revoked" if after in ("unsubscribed", "choosing") else "none"
 

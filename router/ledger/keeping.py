@@ -5,20 +5,21 @@ All of it under the shard's lease, one thing at a time; each step can be repeate
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
-import orjson
 import structlog
 
 from router.errors import DamagedLedger, LeaseLost, LedgerUnavailable, StoreUnavailable
 from router.ledger.drafts import Provider
 from router.ledger.reading import walk
-from router.ledger.rows import Row, hash_of, without_private
+from router.ledger.rows import Row, hash_of, read_row, without_private
 from router.ledger.segments import Packing, Segments
 from router.store import LEDGER, Head, Lease, Ledger, LedgerState, Outbox, Steps
 from router.tasks import in_thread
 from router.telemetry import Metrics
+from router.types import Channel
 
 _log = structlog.get_logger("router.ledger.keeping")
 #: How many rows are read at once.
@@ -30,7 +31,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 @dataclass(frozen=True, slots=True)
 class Recording:
     """How the ledger is kept. A segment is closed when it has `seal_rows` rows or is `seal_after` old; removed when its
-    newest row is `keep` old; both in seconds. `providers` by account.
+    newest row is `keep` old; both in seconds. `providers` by account, `channels` by program.
     """
 
     segments: Segments
@@ -38,6 +39,16 @@ class Recording:
     seal_rows: int
     seal_after: float
     keep: float
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A segment with a file: the number of its last row, and when that was accepted, in unix seconds."""
+
+    segment: int
+    last: int
+    newest: float
 
 
 class Keeper:
@@ -64,8 +75,8 @@ class Keeper:
         self._metrics = metrics
         self._clock = clock
         self._wanted = asyncio.Event()
-        #: The oldest sealed segment that was looked up, and when its newest row was accepted.
-        self._looked_up, self._newest = 0, 0.0
+        #: The oldest sealed segment that was looked up.
+        self._oldest: _Sealed | None = None
 
     def notify(self) -> None:
         """There is something to do."""
@@ -117,8 +128,8 @@ class Keeper:
     async def _seal(self, segment: int) -> None:
         state = await self._ledger.state(self._shard)
         first, last = state.sealed_rows + 1, state.ends[segment]
-        newest = await self._rows(last, 1)
-        packing = Packing(orjson.loads(newest[0])["public"]["accepted_at"])
+        await self._check_place(segment, (await self._rows(first, 1))[0])
+        packing = Packing()
         for at in range(first, last + 1, _AT_ONCE):
             lines = await self._rows(at, min(_AT_ONCE, last + 1 - at))
             await in_thread(packing.add, lines)
@@ -137,41 +148,45 @@ class Keeper:
             raise DamagedLedger(f"shard {self._shard}: rows from {first} on are missing in the store.")
         return lines
 
+    async def _check_place(self, segment: int, first: bytes) -> None:
+        """A file of another ledger is not written over: who begins with an empty store would lose all proof so far."""
+        try:
+            found = await in_thread(self._segments.read, self._shard, segment)
+        except DamagedLedger:
+            return  # there is none, or what a writer that was cut short has left
+        if found and hash_of(found[0]) != hash_of(first):
+            raise LedgerUnavailable(
+                f"segment {segment} of shard {self._shard} would take the place of a file of another ledger at "
+                f"{self._segments.address}. Give ledger.url a folder of its own, or move what is there elsewhere."
+            )
+
     async def _expire(self) -> None:
         """Removes the sealed segments whose time is over; notes it first: a file that is left then goes next time."""
         state = await self._ledger.state(self._shard)
         if state.removed:
             await in_thread(self._segments.remove, self._shard, state.removed)
-        while (segment := await self._oldest_kept(state)) and self._clock() - self._newest > self._keep:
-            last = await self._last_row(segment, state)
-            await self._settle(partial(Steps.removed, segment=segment, last=last))
-            await in_thread(self._segments.remove, self._shard, segment)
+        while (oldest := await self._oldest_kept(state)) and self._clock() - oldest.newest > self._keep:
+            await self._settle(partial(Steps.removed, segment=oldest.segment, last=oldest.last))
+            for segment in range(state.removed + 1, oldest.segment + 1):
+                await in_thread(self._segments.remove, self._shard, segment)
             self._metrics.ledger_segments.labels("removed").inc()
             state = await self._ledger.state(self._shard)
 
-    async def _oldest_kept(self, state: LedgerState) -> int | None:
-        """The oldest sealed segment that there is a file of; its time goes into `_newest`. One that was lost goes with
-        the next one.
-        """
-        for segment in range(max(state.removed + 1, self._looked_up), state.sealed + 1):
-            if segment == self._looked_up:
-                return segment
-            newest = await in_thread(self._segments.newest, self._shard, segment)
-            if newest is not None:
-                self._looked_up, self._newest = segment, newest
-                return segment
-        return None
+    async def _oldest_kept(self, state: LedgerState) -> _Sealed | None:
+        """The oldest sealed segment that can be read; those before it, lost or spoilt, go when it goes.
 
-    async def _last_row(self, segment: int, state: LedgerState) -> int:
-        """The number of a segment's last row; from what follows it if its file cannot be read."""
-        try:
-            lines = await in_thread(self._segments.read, self._shard, segment)
-            return int(orjson.loads(lines[-1])["seq"])
-        except DamagedLedger:
-            if segment == state.sealed:
-                return state.sealed_rows
-            lines = await in_thread(self._segments.read, self._shard, segment + 1)
-            return int(orjson.loads(lines[0])["seq"]) - 1
+        Its time is that of a row that is as it was written: proof is never removed by what anybody could have altered.
+        """
+        if self._oldest and self._oldest.segment > state.removed:
+            return self._oldest
+        for segment in range(state.removed + 1, state.sealed + 1):
+            with suppress(DamagedLedger):
+                lines = await in_thread(self._segments.read, self._shard, segment)
+                row = read_row(lines[-1] if lines else b"")
+                if (row.shard, row.segment) == (self._shard, segment):
+                    self._oldest = _Sealed(segment, row.seq, row.public["accepted_at"])
+                    return self._oldest
+        return None
 
     async def _erase(self, sender: str, head: Head) -> None:
         # What a writer that was cut short has left may hold what is to be erased.
@@ -194,9 +209,8 @@ class Keeper:
 
     async def _erase_in_file(self, segment: int, rows: Sequence[Row]) -> None:
         chosen = {row.hash.encode() for row in rows}
-        newest = await in_thread(self._segments.newest, self._shard, segment)
         lines = await in_thread(self._segments.read, self._shard, segment)
-        packing = Packing(newest or 0)
+        packing = Packing()
         kept = [without_private(line) if hash_of(line) in chosen else line for line in lines]
         await in_thread(packing.add, kept)
         await self._put(segment, packing)

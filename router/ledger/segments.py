@@ -1,7 +1,7 @@
 """Sealed segments: `SHARD/NUMBER.jsonl.gz` below a folder or URL, a row a line. Methods block: call them in a thread.
 
-A file is put whole, under another name first. The time of its newest row stands in its gzip header, so that it can be
-told without reading the rest. fsspec comes with the first call: a process that seals nothing does without its 15 MB.
+A file is put whole, under another name first, and is nobody else's to read where that can be said. fsspec comes with
+the first call: a process that seals nothing does without its 15 MB.
 """
 
 import gzip
@@ -16,17 +16,14 @@ from typing import Any
 
 from router.errors import DamagedLedger, LedgerUnavailable
 
-#: The gzip header up to the end of its time.
-_HEADER = 8
-
 
 class Packing:
-    """The file of a segment as it is made, from rows of which the newest is from `newest`, in unix seconds."""
+    """The file of a segment as it is made."""
 
-    def __init__(self, newest: float) -> None:
+    def __init__(self) -> None:
         self._content = BytesIO()
-        # Without a name: a segment that is packed again gives the same bytes.
-        self._file = gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=self._content, mtime=int(newest))
+        # Without a name and a time: a segment that is packed again gives the same bytes.
+        self._file = gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=self._content, mtime=0)
 
     def add(self, lines: Sequence[bytes]) -> None:
         """The next rows."""
@@ -61,9 +58,10 @@ class Segments:
         """
         with self._answering():
             files, folder = self._place(shard)
-            files.makedirs(folder, exist_ok=True)
+            _make_folder(files, folder)
             part = f"{folder}/{number:08d}.{mark}.part"
             with files.open(part, "wb") as file:
+                _keep_private(files, file)
                 file.write(content)
                 _flush(files, file)
             if not still():
@@ -91,16 +89,6 @@ class Segments:
         except (OSError, EOFError, zlib.error) as error:
             raise DamagedLedger(f"its file cannot be read ({error}). Put it back from a backup.") from None
         return lines[:-1] if not lines[-1] else lines
-
-    def newest(self, shard: int, number: int) -> float | None:
-        """When the newest row of a segment was accepted, in unix seconds; None if there is no such file."""
-        try:
-            with self._answering(missing=True):
-                files, folder = self._place(shard)
-                with files.open(_name(folder, number), "rb") as file:
-                    return int.from_bytes(file.read(_HEADER)[4:], "little")
-        except FileNotFoundError:
-            return None
 
     def remove(self, shard: int, number: int) -> None:
         """Removes a segment, if it is there."""
@@ -151,6 +139,20 @@ def _name(folder: str, number: int) -> str:
 
 def _is_local(files: Any) -> bool:
     return "file" in files.protocol if isinstance(files.protocol, tuple) else files.protocol == "file"
+
+
+def _make_folder(files: Any, folder: str) -> None:
+    if _is_local(files):
+        os.makedirs(os.path.dirname(folder), mode=0o700, exist_ok=True)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+    else:
+        files.makedirs(folder, exist_ok=True)
+
+
+def _keep_private(files: Any, file: Any) -> None:
+    """Numbers of people stand in it, and their words."""
+    if _is_local(files):
+        os.fchmod(file.fileno(), 0o600)
 
 
 def _flush(files: Any, file: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from router.calls import Call
-from router.platform_api.groups import Group
+from router.groups import Group
 from router.types import Proof
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 
 from router._core import classify_address
 from router.config import Settings
+from router.groups import Group
 from router.pipeline import Pipeline
-from router.platform_api.groups import Group, Groups
+from router.platform_api.groups import Groups
 from router.store import Directory, People, Person
 
 NOT_KNOWN = "is not known here. Send it together with the phone number once, to /users/track"
@@ -43,7 +44,7 @@ class Context:
         settings = self.settings()
         # A weak reference: what a reload replaces is let go of a little at a time, and not held by us.
         if self._groups is None or self._groups[0]() is not settings:
-            self._groups = (weakref.ref(settings), Groups(settings, self.pipeline.routing))
+            self._groups = (weakref.ref(settings), Groups(settings))
         return self._groups[1]
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from router.errors import CallRefused
+from router.groups import Group
 from router.platform_api.changes import Calls
 from router.platform_api.context import NOT_KNOWN, Context, blocked, listed, phone_number
-from router.platform_api.groups import Group
 from router.platform_api.models import (
     MOST_PEOPLE,
     GroupState,

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from router.errors import CallRefused
+from router.groups import Group
 from router.platform_api import objects
 from router.platform_api.changes import Calls
 from router.platform_api.context import Context, blocked, listed
-from router.platform_api.groups import Group
 from router.platform_api.models import (
     MOST_OBJECTS,
     Attributes,

@@ -4,7 +4,7 @@ from router.store.commits import Commit, Commits, Committed
 from router.store.connection import Store
 from router.store.dead import DeadLetter, DeadLetters
 from router.store.directory import Directory
-from router.store.exports import Exports, Known
+from router.store.exports import Exports
 from router.store.imports import Applied, Imports, Stated, Stays, Target
 from router.store.ledger import NO_HEAD, Head, Ledger, LedgerState
 from router.store.outbox import LEDGER, Entry, Lease, Outbox, Parked, Steps
@@ -31,7 +31,6 @@ __all__ = [
     "Group",
     "Head",
     "Imports",
-    "Known",
     "Lease",
     "Ledger",
     "LedgerState",

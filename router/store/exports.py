@@ -1,23 +1,13 @@
 """Everybody that the store knows, some at a time."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from router.store.connection import Store, asked
-from router.store.people import Consent, read_consent
+from router.store.people import Person, read_person
 
 #: How many keys the store looks at in one call: texts that arrive meanwhile wait for it.
 _LOOKED_AT = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A person with what they have said; `consent` as in `Person`."""
-
-    sender: str
-    consent: dict[str, Consent]
-    language: str | None
 
 
 class Exports:
@@ -27,8 +17,8 @@ class Exports:
         self._redis = store.redis
         self._keys = store.keys
 
-    async def people(self) -> AsyncIterator[Known]:
-        """Everybody who was known from begin to end, in no order. Raises `StoreUnavailable`.
+    async def people(self) -> AsyncIterator[tuple[str, Person]]:
+        """Everybody who was known from begin to end, with their number, in no order. Raises `StoreUnavailable`.
 
         Who is written to meanwhile is seen before or after. Somebody may come twice if the store grows or shrinks a lot
         meanwhile.
@@ -42,17 +32,4 @@ class Exports:
                 pipeline.hgetall(key)
             found = cast("list[dict[bytes, bytes]]", await asked(pipeline.execute())) if keys else []
             for key, fields in zip(keys, found, strict=True):
-                yield _known(key, fields)
-
-
-def _known(key: bytes, fields: dict[Any, bytes]) -> Known:
-    language = fields.get(b"lang")
-    return Known(
-        sender=key.decode().rpartition("}:person:")[2],
-        consent={
-            name.decode().removeprefix("consent:"): read_consent(kept.decode())
-            for name, kept in fields.items()
-            if name.startswith(b"consent:")
-        },
-        language=language.decode() if language else None,
-    )
+                yield key.decode().rpartition("}:person:")[2], read_person(fields)

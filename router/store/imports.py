@@ -69,16 +69,18 @@ class Imports:
         clock: Callable[[], float],
         *,
         as_of: float | None,
-        override_opt_outs: bool,
+        override_before: float | None,
         dry_run: bool,
     ) -> None:
-        """`as_of` is the date of the states in unix seconds. Without one, every opt-out on record is later."""
+        """`as_of` is the date of the states in unix seconds. Without one, every opt-out on record is later. Opt-outs
+        from before `override_before` count for nothing; later ones, such as those that are texted meanwhile, stay.
+        """
         self._redis = store.redis
         self._keys = store.keys
         self._script = store.script("consent", "import")
         self._entries = entries
         self._clock = clock
-        self._options = (_microseconds(as_of or 0), int(override_opt_outs), int(dry_run))
+        self._options = (_microseconds(as_of or 0), _microseconds(override_before or 0), int(dry_run))
         self._calls = asyncio.Semaphore(_CALLS_AT_ONCE)
 
     async def apply(self, rows: Sequence[Stated]) -> Applied:

@@ -47,6 +47,10 @@ class Keys:
         """List: the numbers that those who had this number have moved to, written like an external id's, one by one."""
         return f"{self._tags[self.shard_of(sender)]}moved:{sender}"
 
+    def moved_from(self) -> str:
+        """A pattern for the keys of all `moved`."""
+        return f"{self._prefix}:{{*}}:moved:*"
+
     def quota(self, name: str, window: int) -> str:
         """Counter: calls of the API within a window of time."""
         return f"{self._prefix}:quota:{name}:{window}"

@@ -83,6 +83,10 @@ class Steps:
         """The entry is given up on."""
         self.arguments += ("dead", reason, f"{at:.3f}", destination, entry.message, entry.decision)
 
+    def note(self, entry: Entry, message: bytes) -> None:
+        """What became of the entry goes to the ledger, once. To be added before `position`."""
+        self.arguments += ("note", entry.id, message)
+
     def row(self, sender: str, line: bytes, head: str) -> None:
         """The ledger's next row; `head` is what the sender's chain ends with now."""
         self.arguments += ("row", sender, line, head)

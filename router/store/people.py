@@ -75,7 +75,7 @@ class People:
         for sender in distinct:
             pipeline.hgetall(self._keys.person(sender))
         found = cast("list[dict[bytes, bytes]]", await asked(pipeline.execute()) if distinct else [])
-        return {sender: _person(fields) for sender, fields in zip(distinct, found, strict=True) if fields}
+        return {sender: read_person(fields) for sender, fields in zip(distinct, found, strict=True) if fields}
 
     async def known(self, destination: str, senders: Sequence[str]) -> set[str]:
         """Those of the senders whose alias is known to exist at the destination."""
@@ -86,10 +86,11 @@ class People:
         return {sender for sender, known in zip(senders, found, strict=True) if known}
 
 
-def _person(found: dict[bytes, bytes]) -> Person:
+def read_person(found: dict[bytes, bytes]) -> Person:
+    """A person's record."""
     fields = {key.decode(): value.decode() for key, value in found.items()}
     return Person(
-        consent={k.removeprefix("consent:"): read_consent(v) for k, v in fields.items() if k.startswith("consent:")},
+        consent={k.removeprefix("consent:"): _consent(v) for k, v in fields.items() if k.startswith("consent:")},
         aliases=tuple(sorted(key.removeprefix("alias:") for key in fields if key.startswith("alias:"))),
         blocks=tuple(_block(k.removeprefix("block:"), v) for k, v in fields.items() if k.startswith("block:")),
         language=fields.get("lang"),
@@ -105,8 +106,7 @@ def _block(name: str, since: str) -> Block:
     return Block(account, number or None, int(since) / 1e6)
 
 
-def read_consent(kept: str) -> Consent:
-    """A field of a person's record that holds a state."""
+def _consent(kept: str) -> Consent:
     state, _, rest = kept.partition(" ")
     since, _, lapse = rest.partition(":")
     until, _, then = lapse.partition(":")

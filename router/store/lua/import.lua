@@ -3,7 +3,7 @@
 -- KEYS[1]  the shard's outbox; all else that is touched shares its tag
 -- ARGV     now in µs
 --   2 the date of the states in µs; 0 for none: every opt-out on record is later then
---   3 1 if opt-outs are overridden        4 1 if nothing is to be written
+--   3 before when opt-outs are overridden, in µs; 0 for none        4 1 if nothing is to be written
 --   5 destination of the entry            6 the entry before its rows   7 the entry behind them
 --   8 how many targets there are; then for each: program, state, fields of consent (the program's, then those that bear
 --     on it too, comma between)
@@ -14,7 +14,7 @@
 -- Running it again changes nothing more.
 
 local now = tonumber(ARGV[1])
-local as_of, overrides, dry = tonumber(ARGV[2]), ARGV[3] == '1', ARGV[4] == '1'
+local as_of, overrides_before, dry = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 local shard = string.match(KEYS[1], '^(.-}:)')
 
 -- The language comes last among the fields; rows without a target have that alone.
@@ -42,7 +42,7 @@ end
 -- What was said later stays; between an opt-out and a row of the same time, the opt-out does.
 local function stays(current)
   if opted_out(current.state) then
-    return not overrides and (as_of == 0 or current.since >= as_of)
+    return current.since >= overrides_before and (as_of == 0 or current.since >= as_of)
   end
   return as_of > 0 and current.state ~= 'none' and current.since > as_of
 end

@@ -7,6 +7,7 @@
 --   known SENDER          SENDER's alias exists
 --   unpark SENDER COUNT   SENDER's first COUNT waiting entries are settled
 --   dead REASON AT TO MESSAGE DECISION   given up on
+--   note ID MESSAGE        MESSAGE joins the outbox for the ledger, unless the entry ID was settled before
 --   row SENDER LINE HEAD   the ledger's next row, and what SENDER's chain of rows ends with now
 --   close                  the rows up to here make the open segment
 --   sealed SEGMENT         the oldest closed segment is in a file
@@ -48,6 +49,12 @@ local function trim()
   end
   local ms, seq = parts(slowest)
   redis.call('XTRIM', shard .. 'outbox', 'MINID', string.format('%.0f-%.0f', ms, seq + 1))
+end
+
+local function settled(id)
+  local ahead = redis.call('HGET', shard .. 'ahead', destination) or ''
+  local position = redis.call('HGET', positions, destination) or '0-0'
+  return not before(position, id) or string.find(ahead, '"' .. id .. '"', 1, true) ~= nil
 end
 
 -- The ledger: rows that are not sealed, oldest first. `state` has rows: how many there ever were, sealed_rows, closed, sealed and
@@ -117,6 +124,11 @@ local steps = {
   dead = {5, function(reason, at, to, message, decision)
     redis.call('XADD', shard .. 'dead', '*', 'reason', reason, 'at', at, 'to', to, 'message', message,
       'decision', decision)
+  end},
+  note = {2, function(id, message)
+    if not settled(id) then
+      redis.call('XADD', shard .. 'outbox', '*', 'to', '@ledger', 'known', '', 'message', message, 'decision', '{}')
+    end
   end},
   row = {3, function(sender, line, head)
     redis.call('RPUSH', ledger, line)
