@@ -1,17 +1,19 @@
 """What is in a request, made durable: texts, the parts of long ones, and what carriers report about people."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from router.calls import Call, prepare_block, prepare_call
+from router.egress import still_holds
 from router.errors import BadPayload, StoreUnavailable
 from router.parts import Long, join, kept_part, place
 from router.ports import Parsed
 from router.records import read_answer, read_decision, write_answer, write_message
 from router.routing import Routing
-from router.store import Commits, Committed, DeadLetters, Group, Part, Parts
+from router.store import Commits, Committed, DeadLetters, Group, Part, Parts, People
 from router.telemetry import Metrics
 from router.texts import Prepared, dedupe_seconds, identity, normalised, prepare
 from router.types import Decision, Inbound, RawRequest, Receipt
@@ -45,6 +47,7 @@ class Acceptance:
     def __init__(
         self,
         commits: Commits,
+        people: People,
         parts: Parts,
         dead: DeadLetters,
         metrics: Metrics,
@@ -53,6 +56,7 @@ class Acceptance:
     ) -> None:
         """`on_failure` is called at once when the store does not take something."""
         self._commits = commits
+        self._people = people
         self._parts = parts
         self._dead = dead
         self._metrics = metrics
@@ -69,21 +73,24 @@ class Acceptance:
         found = self._sorted(routing, request, parsed, late=late, lost=lost)
         if found.problems and len(found.problems) == len(parsed):
             raise BadPayload("; ".join(found.problems))
-        accepted = await self.commit(request.account, found.whole)
+        accepted = await self.commit(routing, request.account, found.whole)
         with self._noticed():
             for text, part in found.parts:
                 accepted += await self._add(routing, request, text, part, lost)
             await self._commit(found.blocks)
         return accepted, found.problems
 
-    async def commit(self, account: str, prepared: Sequence[Prepared]) -> list[Accepted]:
+    async def commit(self, routing: Routing, account: str, prepared: Sequence[Prepared]) -> list[Accepted]:
         """The same for texts that are prepared already."""
         if not prepared:
             return []
         accepted = []
+        texts = Counter(one.text.sender for one in prepared)
         for one, result in zip(prepared, await self._commit(prepared), strict=True):
             decision = read_decision(result.decision)
             self._count(account, decision, first=result.first)
+            if not result.first or texts[one.text.sender] > 1:
+                decision = await self._as_of_now(routing, one.text.sender, decision)
             accepted.append(Accepted(one.event_id, one.text, decision))
         return accepted
 
@@ -141,7 +148,7 @@ class Acceptance:
             added = await self._parts.add(part, self._clock() + routing.join_seconds)
             if added.known:
                 event_id, decision = read_answer(added.known)
-                return [Accepted(event_id, text, decision)]
+                return [Accepted(event_id, text, await self._as_of_now(routing, text.sender, decision))]
             if added.group is None:
                 return []
             if added.taken:
@@ -170,11 +177,20 @@ class Acceptance:
             await self._keep(long, str(error))
             await self._parts.forget(group, seconds)
             return []
-        accepted = await self.commit(long.account, [prepared])
+        accepted = await self.commit(routing, long.account, [prepared])
         self._metrics.joined.labels(long.account, "complete" if long.complete else "incomplete").inc()
         known = write_answer(accepted[0].event_id, accepted[0].decision)
         await self._parts.forget(group, seconds, completed_by=completed_by, known=known)
         return accepted
+
+    async def _as_of_now(self, routing: Routing, sender: str, decision: Decision) -> Decision:
+        """The decision on a text that came before, or with others of its sender, less a reply that is ruled out."""
+        if decision.reply is None or decision.program is None:
+            return decision
+        with self._noticed():
+            person = await self._people.get(sender)
+        state = person.state(routing.bearing_on(decision.program), self._clock()) if person else "none"
+        return decision if still_holds(decision, state) else replace(decision, reply=None)
 
     async def _keep(self, long: Long, reason: str) -> None:
         """Keeps a text whose account is gone."""

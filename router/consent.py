@@ -89,7 +89,8 @@ def step(mode: OptInMode, intent: Intent, state: ConsentState, *, named: bool = 
     elif intent == "opt_out" and which:
         said = "opt_out?"
     elif intent == "confirm" and (named or mode == "subscribe_first"):
-        said = "named YES" if named else "asked YES"
+        keeps = named and (mode != "subscribe_first" or state == "choosing")
+        said = "named YES" if keeps else "asked YES"
     return _TABLE[said, state]
 
 

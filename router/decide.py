@@ -65,7 +65,7 @@ def decide(policy: Policy, match: Match, reading: Reading) -> tuple[Row, ...]:
     counts = reading.person and (policy.program is not None or intent == "opt_out")
     named = match.rule is not None and match.rule.program is not None
     # Nobody is left choosing who was not asked.
-    which = reading.which and _answers(match, reading)
+    which = reading.which and answers(match, reading)
 
     def found(state: ConsentState) -> Step:
         if not counts:
@@ -100,7 +100,7 @@ def _row(
     policy: Policy, match: Match, intent: Intent, before: ConsentState, found: Step, reading: Reading, *, counts: bool
 ) -> Row:
     asks = match.asks and found.reply == "none"
-    answered = _answers(match, reading)
+    answered = answers(match, reading)
     rule = match.rule
     decision = Decision(
         intent=intent,
@@ -139,7 +139,7 @@ def _row(
     )
 
 
-def _answers(match: Match, reading: Reading) -> bool:
+def answers(match: Match, reading: Reading) -> bool:
     """Whether the text may be answered by us."""
     elsewhere = reading.hint or reading.answered
     return not (reading.silent or reading.late or elsewhere or not reading.person or match.from_machine)

@@ -9,6 +9,7 @@ import structlog
 
 from router.acceptance import Acceptance, Accepted, Lost
 from router.calls import Call
+from router.egress import leave
 from router.errors import BadPayload, DeliveryError, RequestError, RouterError, StoreUnavailable, UnknownAccount
 from router.outage import Outage
 from router.outbound import Outbound
@@ -145,7 +146,7 @@ class Pipeline:
         again = prepare(self.routing, record["account"], text, record["at"], late=True, again=True)
         if again.commit.undelivered:
             raise BadPayload(orjson.loads(again.commit.undelivered)["reason"])
-        await self._acceptance.commit(record["account"], [again])
+        await self._acceptance.commit(self.routing, record["account"], [again])
 
     async def _take(self, account: Account, request: RawRequest, parsed: Sequence[Parsed]) -> tuple[str, Answer]:
         outcome, accepted = await self._accept_or_spill(account, request, parsed)
@@ -213,8 +214,10 @@ def _replies(account: Account, accepted: Sequence[Accepted]) -> list[Outgoing]:
     """What the carrier is to give people in its answer; nothing if it cannot."""
     if not account.carrier.replies_inline:
         return []
-    return [
-        Outgoing.reply(found.event_id, found.text, found.text.recipient, found.decision.reply)
-        for found in accepted
-        if found.decision.reply is not None and found.text.recipient is not None
-    ]
+    replies = []
+    for found in accepted:
+        text, decision = found.text, found.decision
+        if decision.reply is not None and text.recipient is not None:
+            leave(found.event_id, account.name, text.recipient, text.sender, decision)
+            replies.append(Outgoing.reply(found.event_id, text, text.recipient, decision.reply))
+    return replies

@@ -13,11 +13,11 @@ from router.answered import NOTHING_ANSWERED, AnsweredTexts, answered_texts
 from router.config import Number, Program, Settings
 from router.config.settings import country_of
 from router.consent import EVERYTHING, Call, OptOutScope, ReplyKind
-from router.decide import Policy, Reading, decide, decide_block, decide_call, intended
+from router.decide import Policy, Reading, answers, decide, decide_block, decide_call, intended
 from router.errors import BadPayload
 from router.ports import TOLL_FREE_COUNTRIES, Carrier, CarrierAnswers, FetchesKeys, ReadsHeaders, Secret
 from router.records import LEDGER, REPLIES
-from router.rules import NO_MATCH, PREFERENCES, Explanation, KeywordSet, Match, Rule, RuleBook
+from router.rules import NO_MATCH, PREFERENCES, Explanation, KeywordSet, Layer, Match, Rule, RuleBook
 from router.types import Channel, ConsentState, Inbound, Intent, NumberType, Plan, Row
 
 #: The name that texts of a neighbour service have in place of a carrier account's.
@@ -130,7 +130,7 @@ class Routing:
         self._reaches: dict[str, Reach] = reaches | {EVERYTHING: reaches[f"@{API_ACCOUNT}"]}
         self._unrouted = {name: self._unrouted_route(name, tuple(programs)) for name, programs in accounts.items()}
         self._rules = RuleBook(self._keyword_sets())
-        self._plans: dict[tuple[Route, str | None, bool, Reading, str | None], Plan] = {}
+        self._plans: dict[tuple[Route, str | None, Layer | None, bool, Reading, str | None], Plan] = {}
         self._call_plans: dict[tuple[str, str, Call], Plan] = {}
 
     def find(self, account: str, channel: Channel, number: str | None) -> Route:
@@ -145,7 +145,7 @@ class Routing:
 
     def bearing_on(self, program: str) -> tuple[str, ...]:
         """The consents that the state of a program follows from: the one that was given or taken back last holds."""
-        return self._bearing[program]
+        return self._bearing.get(program, (program,))
 
     def number_called(self, account: str, reference: str | None) -> str | None:
         """The number that the carrier of an account calls so; None if there is none."""
@@ -190,7 +190,8 @@ class Routing:
 
         `scope` is that of a preference: it is about marketing messages alone.
         """
-        key = (route, match.name, match.asks, reading, scope)
+        # The layer too: what carriers answer, and networks block, are keywords that stand alone.
+        key = (route, match.name, match.layer, match.asks, reading, scope)
         plan = self._plans.get(key) if match.argument is None else None
         if plan is None:
             plan = self._plan(route, match, reading, scope)
@@ -207,8 +208,8 @@ class Routing:
             intent: Intent = "opt_out" if call == "unsubscribe" else "opt_in"
             match = Match(Rule(intent, None, None, rule, program=program))
             rows = decide_call(route.policies[route.consents.index(program)], match, call)
-            made = self._made(route, (program,), (rows,), (), "", _TEXTED_FIRST, intent)
-            plan = self._call_plans[key] = replace(made, overruled_by=self.bearing_on(program)[1:])
+            plan = self._made(route, (program,), (rows,), (), "", _TEXTED_FIRST, intent)
+            self._call_plans[key] = plan
         return plan
 
     def block_plan(self, route: Route) -> Plan:
@@ -248,7 +249,9 @@ class Routing:
             rows = tuple(decide_call(route.policies[place], match, "subscribe") for place in places)
         else:
             rows = tuple(decide(route.policies[place], match, reading) for place in places)
-            if which and any("choice" in texts for texts in route.policies[0].replies.values()):
+            # Who is not asked which programs to keep has nothing to choose.
+            asks = which and answers(match, reading)
+            if asks and any("choice" in texts for texts in route.policies[0].replies.values()):
                 asking = replace(reading, which=True)
                 several = tuple(decide(route.policies[place], match, asking) for place in places)
         sought = _ANSWERED_FIRST if intent == "confirm" else _TEXTED_FIRST
@@ -270,7 +273,7 @@ class Routing:
         return Plan(
             intent=intent,
             consents=consents,
-            overruled_by=route.overruled_by,
+            overruled_by=tuple(self.bearing_on(name)[1:] for name in consents),
             sought=sought,
             writes=writes,
             rows=rows,
@@ -285,9 +288,8 @@ class Routing:
         """The places of the programs that a text to the number may be about."""
         every = tuple(range(len(route.policies)))
         program = match.rule.program if match.rule else None
-        if intent == "opt_out" and route.scope == "number":
-            return every
-        if program in route.consents:
+        # An opt-out of one of the programs is one of all, where it ends as much as the number's.
+        if program in route.consents and not (intent == "opt_out" and route.scope == "number"):
             return (route.consents.index(program),)
         if scope == "marketing" and route.marketing:
             return route.marketing[:1] if intent == "opt_in" else route.marketing

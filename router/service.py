@@ -21,7 +21,7 @@ from router.pipeline import Pipeline
 from router.ports import Http
 from router.routing import Routing
 from router.spill import Spill
-from router.store import Commits, DeadLetters, Outbox, Parts, Store
+from router.store import Commits, DeadLetters, Outbox, Parts, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
@@ -85,6 +85,7 @@ class Service:
         self.dead = DeadLetters(self.store, settings.store.unhandled_kept)
         acceptance = Acceptance(
             commits,
+            People(self.store),
             Parts(self.store),
             self.dead,
             self.metrics,

@@ -196,11 +196,11 @@ class Plan:
     """What happens to a text, whatever the store knows of its sender.
 
     `consents` are those that the text may be about, by name: programs, or `@ACCOUNT` for a whole account;
-    `overruled_by` the others that bear on them. It is about the one that is in the state sought first, by the order of
-    `sought`. What then follows is written to that one (`writes` empty), to each of them by its own state (`each`), or
-    to the consent that `writes` names and that overrules them all. `rows` by consent; `rows_of_several` instead, where
-    there are any, for somebody who is subscribed to more than one. `languages` are those of the replies, in the order
-    of a row's decisions.
+    `overruled_by` for each the others that bear on it. It is about the one that is in the state sought first, by the
+    order of `sought`. What then follows is written to that one (`writes` empty), to each of them by its own state
+    (`each`), or to the consent that `writes` names and that overrules them all. `rows` by consent; `rows_of_several`
+    instead, where there are any, for somebody who is subscribed to more than one. `languages` are those of the replies,
+    in the order of a row's decisions.
 
     `programs` are those that may be meant, `destinations` where the text goes, `need_alias` those of them that need
     one.
@@ -208,7 +208,7 @@ class Plan:
 
     intent: Intent
     consents: tuple[str, ...]
-    overruled_by: tuple[str, ...]
+    overruled_by: tuple[tuple[str, ...], ...]
     sought: tuple[ConsentState, ...]
     writes: str
     rows: tuple[tuple[Row, ...], ...]

@@ -74,7 +74,7 @@ def plan(
     return Plan(
         intent="none",
         consents=consents,
-        overruled_by=() if consents[0].startswith("@") else ("@acme", "@all"),
+        overruled_by=tuple(() if name.startswith("@") else ("@acme", "@all") for name in consents),
         sought=sought,
         writes=writes,
         rows=each,

@@ -18,7 +18,7 @@ LEAVES = {"router.types", "router.errors", "router.ports", "router._core"}
 ROOMS = [
     "_core _version disposal network numbering secrets tasks telemetry types",
     "errors",
-    "bearer consent embedded language ports records",
+    "bearer consent egress embedded language ports records",
     "rules",
     "answered decide registry spill store",
     "config ledger outage",

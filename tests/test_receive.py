@@ -62,10 +62,28 @@ async def test_a_carrier_that_gives_no_replies_in_its_answer_is_given_none(start
 async def test_what_the_carrier_answers_by_itself_is_left_to_it(start: Start) -> None:
     async with start() as w:
         by_carrier = await w.replies(w.text("stop", recipient=OURS))
-        by_us = await w.replies(w.text("start", recipient=OURS), w.text("stop"))
+        welcome = await w.replies(w.text("start", recipient=OURS))
+        by_us = await w.replies(w.text("stop"))
 
     assert by_carrier == []
-    assert [reply["text"] for reply in by_us] == ["Welcome.", "Goodbye."]
+    assert [reply["text"] for reply in welcome + by_us] == ["Welcome.", "Goodbye."]
+
+
+async def test_who_opts_out_in_the_same_request_gets_no_reply_to_what_they_said_before(start: Start) -> None:
+    async with start() as w:
+        replies = await w.replies(w.text("start"), w.text("help"), w.text("stop"))
+
+    assert [reply["text"] for reply in replies] == ["Call 555.", "Goodbye."]
+
+
+async def test_who_has_opted_out_gets_no_reply_to_an_earlier_text_that_is_offered_again(start: Start) -> None:
+    async with start() as w:
+        start_text, stop_text = w.text("start"), w.text("stop")
+        first = [await w.replies(text) for text in (start_text, stop_text)]
+        again = [await w.replies(text) for text in (start_text, stop_text)]
+
+    assert [reply["text"] for answer in first for reply in answer] == ["Welcome.", "Goodbye."]
+    assert [reply["text"] for answer in again for reply in answer] == ["Goodbye."]
 
 
 # Entries that make no sense

@@ -258,6 +258,15 @@ async def test_an_opt_out_that_was_taken_back_is_not_confirmed(bench: Bench, car
     assert [message.text for message in carrier.sent] == ["start"]
 
 
+async def test_an_opt_out_is_never_confirmed_a_second_time(bench: Bench, carrier: Carrier) -> None:
+    await bench.stop("stop")
+    await bench.stop("stop again", reply="bye, once more")
+    async with bench.lane(carrier):
+        await bench.settled()
+
+    assert [message.text for message in carrier.sent] == ["bye"]
+
+
 async def test_help_is_answered_whoever_asks(bench: Bench, carrier: Carrier) -> None:
     await bench.stop("stop", reply=None)
     await bench.commits.commit(answer("help", bench.senders[0], "help", "unsubscribed", "call us"))

@@ -117,6 +117,31 @@ async def test_an_opt_out_for_the_account_in_the_same_millisecond_as_the_opt_in_
     assert await before(commits, "c", program="deals") == "unsubscribed"
 
 
+async def test_of_two_programs_it_is_known_which_was_spoken_of_last_also_within_a_millisecond(commits: Commits) -> None:
+    both = plan(
+        rows(lambda state: state, reply="deals"),
+        rows(lambda state: state, reply="alerts"),
+        consents=("deals", "alerts"),
+    )
+    for program in ("deals", "alerts"):
+        await commits.commit(text(f"start {program}", START, program=program))
+        await commits.commit(text(f"stop {program}", STOP, program=program))
+    answered = await commits.commit(text("both", both))
+
+    assert orjson.loads(answered.decision)["reply"] == "alerts"
+
+
+async def test_an_opt_out_overrules_only_the_programs_that_it_bears_on(commits: Commits) -> None:
+    stop = await commits.commit(text("stop", plan(STOP, consents=("@acme",))))
+    apart = replace(plan(LEAVE, LEAVE, consents=("deals", "alerts")), overruled_by=(("@other",), ("@other", "@acme")))
+    found = await commits.commit(text("both", apart))
+
+    assert stop.first
+    # Of none and unsubscribed the text is about none: that is the first program.
+    assert orjson.loads(found.decision)["before"] == "none"
+    assert await before(commits, "alone", program="alerts") == "unsubscribed"
+
+
 @pytest.mark.parametrize("earlier", [None, STOP])
 async def test_a_pending_state_lapses_to_what_it_was_before_however_often_it_was_asked(
     commits: Commits, clock: Clock, earlier: tuple[Row, ...] | None

@@ -67,7 +67,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def environment(target: Path) -> dict[str, str]:
     """The environment of a process that finds the package, and its secrets."""
-    return {**os.environ, **SECRETS, "PYTHONPATH": str(target)}
+    path = os.pathsep.join(filter(None, [str(target), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, **SECRETS, "PYTHONPATH": path}
 
 
 @pytest.fixture

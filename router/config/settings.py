@@ -237,7 +237,7 @@ class Api(Table):
 class Limits(Table):
     """What stops loops, and waiting."""
 
-    replies_per_hour: Count = Field(20, description="Most replies to one person in an hour, over all numbers.")
+    replies_per_hour: Count = Field(20, description="Most replies of one number to one person in an hour.")
     join_seconds: float = Field(
         60,
         gt=0,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,6 +11,7 @@ from router.consent import EVERYTHING
 from router.delivery.attempt import Held, adapter_fault
 from router.delivery.gate import Gate
 from router.delivery.pace import Pace
+from router.egress import leave, still_holds
 from router.errors import DeliveryError, SendError, StoreUnavailable
 from router.ports import Carrier, Http
 from router.records import write_sent
@@ -39,7 +40,8 @@ Block = Callable[[str, Receipt], Awaitable[None]]
 class Sending:
     """A carrier account that replies are sent by. `name` is that of its lane.
 
-    In seconds: `answer_within`, and `timeout` of one request.
+    In seconds: `answer_within`, and `timeout` of one request. `bearing`: program → the consents that its state follows
+    from.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Sending:
     pace: Pace
     answer_within: float
     timeout: float = 0.0
+    bearing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(order=True, slots=True)
@@ -265,6 +268,7 @@ class ReplyLane:
                 raise StoreUnavailable(f"the lease of shard {self.shard} ran out before it could be renewed")
             event = entry.event
             message = Outgoing.reply(event.id, event.message, number, event.decision.reply or "")
+            leave(event.id, self._sending.account, number, sender, event.decision)
             message_id = await self._sending.carrier.send(self._sending.http, message)
             if LEDGER in entry.destinations:
                 self._sent.append((entry, write_sent(event, self._clock(), number, message_id)))
@@ -287,14 +291,14 @@ class ReplyLane:
 
     async def _may_be_sent(self, entry: Entry) -> bool:
         """Whether the person still is where the reply left them, as far as that matters."""
-        intent, message = entry.event.decision.intent, entry.event.message
-        if intent == "help":
+        decision = entry.event.decision
+        if decision.intent == "help":
             return True
-        person = await self._people.get(message.sender)
-        program = entry.event.decision.program
-        bearing = (*((program,) if program else ()), f"@{self._sending.account}", EVERYTHING)
+        person = await self._people.get(entry.event.message.sender)
+        program = decision.program or ""
+        bearing = self._sending.bearing.get(program, (program, f"@{self._sending.account}", EVERYTHING))
         state = person.state(bearing, self._clock()) if person else "none"
-        return (state in ("unsubscribed", "choosing")) == (intent == "opt_out")
+        return still_holds(decision, state)
 
     async def _failed(self, number: str, reply: _Reply, error: DeliveryError) -> None:
         entry = reply.entry

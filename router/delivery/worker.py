@@ -151,6 +151,7 @@ class Worker:
             Pace(routing.texts_per_second(account), time.monotonic),
             settings.limits.reply_within_minutes * 60,
             configured.timeout_seconds,
+            {program: routing.bearing_on(program) for program in settings.programs},
         )
 
     async def _hold_leases(self) -> None:

@@ -139,7 +139,7 @@ def _plan_arguments(plan: Plan) -> tuple[str | bytes | int, ...]:
     decisions = max(len(row.decisions) for row in rows)
     arguments: list[str | bytes | int] = [
         ",".join(plan.consents),
-        ",".join(plan.overruled_by),
+        "".join(f"{','.join(names)};" for names in plan.overruled_by),
         ",".join(plan.sought),
         plan.writes,
         ",".join(plan.languages) if decisions > 1 else "",

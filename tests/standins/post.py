@@ -11,8 +11,16 @@ from router.records import read_text
 from router.types import Answer, Handshake, Intent, NumberType, Outgoing, RawRequest, Receipt
 
 #: The source of a package that has these carriers, and its entry points.
-PACKAGE = "from tests.standins.post import Courier, Messenger, Post\n"
-ENTRY_POINTS = {"router.carriers": {"post": "Post", "messenger": "Messenger", "courier": "Courier"}}
+PACKAGE = "from tests.standins.post import Courier, Messenger, Outrider, Post, Relay\n"
+ENTRY_POINTS = {
+    "router.carriers": {
+        "post": "Post",
+        "messenger": "Messenger",
+        "courier": "Courier",
+        "relay": "Relay",
+        "outrider": "Outrider",
+    }
+}
 PROOF = {"x-proof": "true"}
 KEY_URL = "https://keys.example.com/key"
 #: What stands for STOP at these carriers is one word.
@@ -87,6 +95,23 @@ class Courier(Post):
     def verify(self, request: RawRequest) -> None:
         if self._key != b"good":
             raise BadSignature("The key is not good. Use a good one.")
+
+
+class Relay(Post):
+    """The same, but what is no answer can be sent to it too: `sent` is what all of its kind were sent, in order."""
+
+    sends = True
+    sent: ClassVar[list[Outgoing]] = []
+
+    async def send(self, http: Http, message: Outgoing) -> str:
+        self.sent.append(message)
+        return message.id
+
+
+class Outrider(Relay):
+    """The same, but all replies have to be sent to it."""
+
+    replies_inline = False
 
 
 def _handshake(said: dict[str, Any]) -> Handshake:

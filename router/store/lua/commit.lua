@@ -8,7 +8,8 @@
 --   7 how many of those are kept  8 replies allowed an hour    9 our number, for that limit
 --  10 when a late text was written, in µs; 0 for one that comes in its turn
 --  11 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
---  12 the consents that it may be about, comma between    13 those that overrule them
+--  12 the consents that it may be about, comma between
+--  13 for each of them those that overrule it, comma between, and a semicolon
 --  14 the state that the one it is about is sought by, in the order of preference, comma between
 --  15 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
 --  16 the languages of the replies, if there are several: the person's own counts
@@ -72,12 +73,15 @@ end
 
 -- What the store knows of the sender, as far as it bears on the text.
 local function read_person(person, text)
-  local fields = {}
+  local fields, last = {}, {}
   for _, name in ipairs(text.consents) do
     fields[#fields + 1] = 'consent:' .. name
   end
-  for _, name in ipairs(text.overruled_by) do
-    fields[#fields + 1] = 'consent:' .. name
+  for names in string.gmatch(text.overruled_by, '([^;]*);') do
+    for _, name in ipairs(split(names)) do
+      fields[#fields + 1] = 'consent:' .. name
+    end
+    last[#last + 1] = #fields
   end
   local consents = #fields
   for _, destination in ipairs(text.need_alias) do
@@ -88,11 +92,12 @@ local function read_person(person, text)
     fields[#fields + 1] = 'lang'
   end
   local kept = redis.call('HMGET', person, unpack(fields))
-  local overruling, states, known = {}, {}, {}
-  for i = #text.consents + 1, consents do
-    overruling[#overruling + 1] = read_state(kept[i], now)
-  end
+  local states, known = {}, {}
   for i = 1, #text.consents do
+    local overruling = {}
+    for other = (last[i - 1] or #text.consents) + 1, last[i] do
+      overruling[#overruling + 1] = read_state(kept[other], now)
+    end
     states[i] = latest_state(read_state(kept[i], now), overruling)
   end
   for i = consents + 1, aliases do
@@ -130,10 +135,14 @@ local function subscribed_to_several(states)
   return count > 1
 end
 
--- A new state is later than all that it may have to overrule, whatever the clocks of those who wrote them.
+-- A new state is later than all that the person has said, whatever the clocks of those who wrote it: of two programs it is
+-- told so which was spoken of last. What one text changes has one time.
 local function since_when(person, text, current, overrules)
-  local latest = overrules and last_word(person) or current.since
-  return math.max(text.late > 0 and text.late or now, latest + 1)
+  if text.late > 0 then
+    return math.max(text.late, (overrules and last_word(person) or current.since) + 1)
+  end
+  text.since = text.since or math.max(now, last_word(person) + 1)
+  return text.since
 end
 
 local function write_consent(person, text, name, row, current, overrules)
@@ -287,7 +296,7 @@ for i, person in ipairs(KEYS) do
     need_alias = split(ARGV[at + 4]), message = ARGV[at + 5], undelivered = ARGV[at + 6],
     undelivered_kept = ARGV[at + 7], reply_limit = tonumber(ARGV[at + 8]), number = ARGV[at + 9],
     late = tonumber(ARGV[at + 10]), block = ARGV[at + 11], consents = split(ARGV[at + 12]),
-    overruled_by = split(ARGV[at + 13]), sought = ARGV[at + 14], writes = ARGV[at + 15], languages = ARGV[at + 16],
+    overruled_by = ARGV[at + 13], sought = ARGV[at + 14], writes = ARGV[at + 15], languages = ARGV[at + 16],
     decisions = tonumber(ARGV[at + 17]), rows = at + 18,
   }
   text.others = width - 17 > #text.consents * STATES * (3 + text.decisions)

@@ -1,0 +1,37 @@
+"""The one door through which texts leave for people, in a carrier's answer or by its send API.
+
+Who wants to watch what leaves adds an audit hook (`sys.addaudithook`) and listens to the event `keyroute.send`: it gets
+the arguments of `leave`, the decision taken apart.
+"""
+
+import sys
+
+from router.types import ConsentState, Decision
+
+_OUT: tuple[ConsentState, ...] = ("unsubscribed", "choosing")
+
+
+def still_holds(decision: Decision, state: ConsentState) -> bool:
+    """Whether a person who is in that state now may be given what answers an earlier text of theirs.
+
+    Who has opted out is told so, once, and is answered HELP; who has not, or not any more, is told anything but that.
+    """
+    if decision.intent == "opt_out":
+        return state in _OUT and decision.before not in _OUT
+    return decision.intent == "help" or state not in _OUT
+
+
+def leave(event_id: str, account: str, number: str, person: str, decision: Decision) -> None:
+    """To be called for each text right before it leaves: from a number of an account, to a person."""
+    sys.audit(
+        "keyroute.send",
+        event_id,
+        account,
+        number,
+        person,
+        decision.program,
+        decision.intent,
+        decision.before,
+        decision.after,
+        decision.reply,
+    )
