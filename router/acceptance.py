@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from router.calls import Call, prepare_block, prepare_call
-from router.egress import still_holds
+from router.consent import may_be_answered
 from router.errors import BadPayload, StoreUnavailable
 from router.parts import Long, join, kept_part, place
 from router.ports import Parsed
@@ -16,7 +16,7 @@ from router.routing import Routing
 from router.store import Commits, Committed, DeadLetters, Group, Part, Parts, People
 from router.telemetry import Metrics
 from router.texts import Prepared, dedupe_seconds, identity, normalised, prepare
-from router.types import Decision, Inbound, RawRequest, Receipt
+from router.types import Decision, Inbound, Plan, RawRequest, Receipt
 from router.unhandled import text_record
 
 Lost = Callable[[], object]
@@ -88,9 +88,11 @@ class Acceptance:
         texts = Counter(one.text.sender for one in prepared)
         for one, result in zip(prepared, await self._commit(prepared), strict=True):
             decision = read_decision(result.decision)
-            self._count(account, decision, first=result.first)
-            if not result.first or texts[one.text.sender] > 1:
+            if not result.first:
+                decision = _by_now(decision, one.commit.plan, result)
+            elif texts[one.text.sender] > 1:
                 decision = await self._as_of_now(routing, one.text.sender, decision)
+            self._count(account, decision, first=result.first)
             accepted.append(Accepted(one.event_id, one.text, decision))
         return accepted
 
@@ -184,13 +186,13 @@ class Acceptance:
         return accepted
 
     async def _as_of_now(self, routing: Routing, sender: str, decision: Decision) -> Decision:
-        """The decision on a text that came before, or with others of its sender, less a reply that is ruled out."""
+        """The decision on a text that came with others of its sender, less a reply that these rule out."""
         if decision.reply is None or decision.program is None:
             return decision
         with self._noticed():
             person = await self._people.get(sender)
         state = person.state(routing.bearing_on(decision.program), self._clock()) if person else "none"
-        return decision if still_holds(decision, state) else replace(decision, reply=None)
+        return decision if may_be_answered(decision, state, 0.0) else replace(decision, reply=None)
 
     async def _keep(self, long: Long, reason: str) -> None:
         """Keeps a text whose account is gone."""
@@ -217,3 +219,9 @@ class Acceptance:
         self._metrics.texts.labels(decision.program or "", decision.intent).inc()
         if decision.program is None:
             self._metrics.unrouted.labels(account).inc()
+
+
+def _by_now(decision: Decision, plan: Plan, repeat: Committed) -> Decision:
+    """The decision that is answered to a repeat: without its reply, if the person has opted out since it was taken."""
+    place = plan.consents.index(decision.program) if decision.program in plan.consents else 0
+    return decision if may_be_answered(decision, *repeat.standing[place]) else replace(decision, reply=None)

@@ -34,6 +34,11 @@ class AnsweredTexts:
         # YES is a word of some for START, and is answered to who has opted out there. Who was asked is ours to answer.
         return folded in self.words and match.intent in (self.words[folded], "none")
 
+    @property
+    def start(self) -> bool:
+        """Whether somebody else answers START."""
+        return "opt_in" in self.keywords or self.words.get("start") == "opt_in" or "start" in self.beginnings
+
     def network(self, text: str) -> Intent | None:
         """What the network takes a text for."""
         return self.by_network.get(fold(text)) if self.by_network else None

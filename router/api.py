@@ -28,7 +28,9 @@ class MediaBody(BaseModel):
 
 
 class MessageBody(BaseModel):
-    """A text. `id` makes the text one: the same id again gets the same answer and has no second effect."""
+    """A text. `id` makes the text one: the same id again has no second effect, and gets the same answer, less a
+    reply that the person must not get any more.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     id: Annotated[str, Field(min_length=1, max_length=256)]

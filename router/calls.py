@@ -10,7 +10,7 @@ from router.records import write_message
 from router.routing import API_ACCOUNT, Routing
 from router.store import Commit
 from router.texts import Prepared, dedupe_seconds, identity
-from router.types import Inbound, Plan, Proof, Receipt
+from router.types import Channel, Inbound, Plan, Proof, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Call:
 
     `sender` is the person, E.164. `ask`: who is not subscribed yet is pending, and gets the question of a double
     opt-in. `welcome`: who is subscribed by it gets the welcome. `rule` says what was called:
-    `api:/subscription/status/set`.
+    `api:/subscription/status/set`. `said_at` is when the person said so, in unix seconds, if that is known: what they
+    have said since then holds.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Call:
     ask: bool = False
     welcome: bool = False
     proof: Proof | None = None
+    said_at: float | None = None
 
     @property
     def said(self) -> Said:
@@ -42,6 +44,8 @@ class Call:
 def prepare_call(routing: Routing, call: Call, at: float) -> Prepared:
     """What the store is asked to do about a call. Raises `BadPayload`."""
     said = call.said
+    if call.program not in routing.programs:
+        raise BadPayload(f"there is no program {call.program} any more. Use one of the configuration.")
     account, number = routing.number_for(call.program, call.sender) or (API_ACCOUNT, "")
     if said in ("ask", "welcome") and not number:
         raise BadPayload(
@@ -50,9 +54,9 @@ def prepare_call(routing: Routing, call: Call, at: float) -> Prepared:
         )
     channel = routing.channel(call.program)
     text = Inbound(call.id, call.sender, number or None, "", channel, kind="api", proof=call.proof)
-    plan = routing.call_plan(call.program, call.rule, said)
+    plan = routing.call_plan(call.program, call.rule, said, dated=call.said_at is not None)
     lane = routing.reply_lane(account, plan, texted=False)
-    return _prepared(routing, account, text, plan, at, plan.destinations + lane)
+    return _prepared(routing, account, text, plan, at, plan.destinations + lane, said_at=call.said_at)
 
 
 def prepare_block(routing: Routing, account: str, receipt: Receipt, at: float) -> Prepared | None:
@@ -64,13 +68,23 @@ def prepare_block(routing: Routing, account: str, receipt: Receipt, at: float) -
         return None
     number_kind, number = classify_address(receipt.sender or "")
     ours = None if number_kind == "malformed" else number
-    text = Inbound(receipt.message_id, person, ours, "", kind="receipt")
-    plan = routing.block_plan(routing.find(account, "sms", ours))
-    return _prepared(routing, account, text, plan, at, ())
+    channels: tuple[Channel, ...] = ("sms", "whatsapp")
+    routes = {channel: routing.find(account, channel, ours) for channel in channels}
+    # A receipt does not say which channel it is about; the number does.
+    channel: Channel = next((channel for channel, route in routes.items() if route.program), "sms")
+    text = Inbound(receipt.message_id, person, ours, "", channel, kind="receipt")
+    return _prepared(routing, account, text, routing.block_plan(routes[channel]), at, ())
 
 
 def _prepared(
-    routing: Routing, account: str, text: Inbound, plan: Plan, at: float, destinations: tuple[str, ...]
+    routing: Routing,
+    account: str,
+    text: Inbound,
+    plan: Plan,
+    at: float,
+    destinations: tuple[str, ...],
+    *,
+    said_at: float | None = None,
 ) -> Prepared:
     event_id, digest = identity(account, text.sender, text.message_id, "opted_out" if text.kind == "receipt" else "")
     commit = Commit(
@@ -84,5 +98,6 @@ def _prepared(
         undelivered=b"",
         number=text.recipient or "",
         block=f"{account}/{text.recipient or ''}",
+        late_at=said_at,
     )
     return Prepared(event_id, text, commit)

@@ -10,7 +10,7 @@ where silence means none), the CTIA handbook (HELP answers for everybody and cha
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from router.types import ConsentState, Intent
+from router.types import ConsentState, Decision, Intent
 
 #: How START subscribes: at once; when the question that it gets is answered with YES; or at once, and the question is
 #: put all the same (as in Braze's recipe for platforms that text nobody who is not subscribed).
@@ -26,6 +26,8 @@ ReplyKind = Literal["opt_in", "prompt", "opt_out", "choice", "help", "custom", "
 Call = Literal["subscribe", "welcome", "ask", "unsubscribe"]
 
 STATES: tuple[ConsentState, ...] = get_args(ConsentState)
+#: How long after an opt-out its one confirmation may be sent, in seconds (47 CFR 64.1200(a)(12)).
+CONFIRM_WITHIN = 300.0
 #: The consent, beside those of programs and accounts (`@ACCOUNT`), that an opt-out of everything is written to.
 EVERYTHING = "@all"
 
@@ -47,8 +49,9 @@ class Step:
 # YES (confirm) means something only to who was asked. It never subscribes anybody else: it answers some other question.
 # Who was subscribed first and then asked gets the welcome for it.
 #
-# On a number of several programs an opt-out of all may ask which to keep (opt_out?). Who then names a program with
-# YES, KEEP or START has it back; from everybody else, and from who says nothing, it is gone.
+# On a number of several programs an opt-out of all may ask which to keep (opt_out?). Who then names a program, alone or
+# with YES, KEEP or START, has it back; from everybody else, and from who says nothing, it is gone. The name alone, and
+# KEEP, answer no other question: a double opt-in takes a YES.
 _TEXTED = """
            none                   pending                subscribed             unsubscribed        choosing
 opt_out    unsubscribed, opt_out  unsubscribed, opt_out  unsubscribed, opt_out  unsubscribed        unsubscribed
@@ -59,6 +62,7 @@ none       none, none             pending, none          subscribed, none       
 confirm    none                   subscribed, opt_in     subscribed             unsubscribed        choosing
 asked YES  none                   subscribed, opt_in     subscribed, opt_in     unsubscribed        choosing
 named YES  none                   subscribed, opt_in     subscribed             unsubscribed        subscribed, opt_in
+KEEP       none                   pending                subscribed             unsubscribed        subscribed, opt_in
 """
 
 # Single: START subscribes at once.
@@ -72,22 +76,37 @@ subscribe_first   subscribed, prompt   subscribed, prompt  subscribed, opt_in  s
 """
 
 # What callers of the API say is not texted, so it is not answered, but with the question or welcome that they ask for.
+# Who has not answered the question yet is not reminded of it, however often a form is sent in for them.
 _CALLED = """
                   none                 pending             subscribed          unsubscribed         choosing
 subscribe         subscribed           subscribed          subscribed          subscribed           subscribed
 welcome           subscribed, opt_in   subscribed, opt_in  subscribed          subscribed, opt_in   subscribed, opt_in
-ask               pending, prompt      pending, prompt     subscribed          pending, prompt      pending, prompt
+ask               pending, prompt      pending             subscribed          pending, prompt      pending, prompt
 unsubscribe       unsubscribed         unsubscribed        unsubscribed        unsubscribed         unsubscribed
 """
 
 
-def step(mode: OptInMode, intent: Intent, state: ConsentState, *, named: bool = False, which: bool = False) -> Step:
-    """The cell of what was texted. `named`: the text names the program; `which`: an opt-out asks which to keep."""
+def step(
+    mode: OptInMode,
+    intent: Intent,
+    state: ConsentState,
+    *,
+    named: bool = False,
+    keeps: bool = False,
+    which: bool = False,
+) -> Step:
+    """The cell of what was texted.
+
+    `named`: the text names the program; `keeps`: it only says that this one is to be kept; `which`: an opt-out asks
+    which to keep.
+    """
     said: str = intent
     if intent == "opt_in":
         said = mode
     elif intent == "opt_out" and which:
         said = "opt_out?"
+    elif intent == "confirm" and keeps:
+        said = "KEEP"
     elif intent == "confirm" and (named or mode == "subscribe_first"):
         keeps = named and (mode != "subscribe_first" or state == "choosing")
         said = "named YES" if keeps else "asked YES"
@@ -97,6 +116,18 @@ def step(mode: OptInMode, intent: Intent, state: ConsentState, *, named: bool = 
 def call_step(call: Call, state: ConsentState) -> Step:
     """The cell of what a caller of the API said."""
     return _TABLE[call, state]
+
+
+def may_be_answered(decision: Decision, state: ConsentState, seconds: float) -> bool:
+    """Whether what was decided so many seconds ago may still be answered, now that the person is in a state.
+
+    Nobody who has opted out since is texted, and an opt-out is confirmed once, in time or not at all.
+    """
+    if decision.intent == "help":
+        return True
+    if outside(state) != "unsubscribed":
+        return decision.intent != "opt_out"
+    return decision.intent == "opt_out" and outside(decision.before) != "unsubscribed" and seconds <= CONFIRM_WITHIN
 
 
 def outside(state: ConsentState) -> ConsentState:

@@ -64,23 +64,28 @@ def decide(policy: Policy, match: Match, reading: Reading) -> tuple[Row, ...]:
     # A number without a program has nothing to subscribe to; an opt-out sent to it holds for the whole account.
     counts = reading.person and (policy.program is not None or intent == "opt_out")
     named = match.rule is not None and match.rule.program is not None
+    keeps = match.rule is not None and match.rule.keeps
     # Nobody is left choosing who was not asked.
     which = reading.which and answers(match, reading)
 
     def found(state: ConsentState) -> Step:
         if not counts:
             return Step(state, None)
-        return step(policy.opt_in, intent, state, named=named, which=which)
+        return step(policy.opt_in, intent, state, named=named, keeps=keeps, which=which)
 
     return tuple(_row(policy, match, intent, state, found(state), reading, counts=counts) for state in STATES)
 
 
-def decide_call(policy: Policy, match: Match, call: Call) -> tuple[Row, ...]:
-    """The rows of what a caller of the API says; `match` names the rule that it came by."""
+def decide_call(policy: Policy, match: Match, call: Call, *, dated: bool = False) -> tuple[Row, ...]:
+    """The rows of what a caller of the API says; `match` names the rule that it came by.
+
+    `dated`: if the person has said something else since, nothing changes.
+    """
     intent = _CALLED[call]
     found: Callable[[ConsentState], Step] = lambda state: call_step(call, state)  # noqa: E731
     reading = Reading()
-    return tuple(_row(policy, match, intent, state, found(state), reading, counts=True) for state in STATES)
+    rows = tuple(_row(policy, match, intent, state, found(state), reading, counts=True) for state in STATES)
+    return tuple(replace(row, otherwise=_unchanged(row)) for row in rows) if dated else rows
 
 
 def decide_block(policy: Policy) -> tuple[Row, ...]:
@@ -118,7 +123,7 @@ def _row(
     otherwise = decision
     if reading.late and intent != "opt_out":
         otherwise = replace(decision, after=before)
-    prompted = intent == "opt_in" and found.after == "pending"
+    prompted = intent == "opt_in" and found.reply == "prompt"
     # An opt-out is the latest word even where the state was the same: another one may have been given since.
     renews = counts and (prompted or intent == "opt_out")
     block = _block(policy, match, intent, reading)
@@ -137,6 +142,11 @@ def _row(
         language=_language(policy, match, reading),
         block=block,
     )
+
+
+def _unchanged(row: Row) -> bytes:
+    """The decision that nothing follows."""
+    return orjson.dumps(orjson.loads(row.decisions[0]) | {"after": row.before, "reply": None})
 
 
 def answers(match: Match, reading: Reading) -> bool:

@@ -6,19 +6,7 @@ the arguments of `leave`, the decision taken apart.
 
 import sys
 
-from router.types import ConsentState, Decision
-
-_OUT: tuple[ConsentState, ...] = ("unsubscribed", "choosing")
-
-
-def still_holds(decision: Decision, state: ConsentState) -> bool:
-    """Whether a person who is in that state now may be given what answers an earlier text of theirs.
-
-    Who has opted out is told so, once, and is answered HELP; who has not, or not any more, is told anything but that.
-    """
-    if decision.intent == "opt_out":
-        return state in _OUT and decision.before not in _OUT
-    return decision.intent == "help" or state not in _OUT
+from router.types import Decision
 
 
 def leave(event_id: str, account: str, number: str, person: str, decision: Decision) -> None:

@@ -101,7 +101,7 @@ class Pipeline:
         return await self._accept(request, parsed, lost=lost)
 
     async def call(self, calls: Sequence[Call]) -> list[Decision]:
-        """Makes durable what callers of the API say, all or nothing. Raises `BadPayload` and `StoreUnavailable`."""
+        """Makes durable what callers of the API say; none of it on `BadPayload`. Raises `StoreUnavailable` too."""
         self._outage.check()
         return await self._acceptance.call(self.routing, calls)
 

@@ -27,6 +27,7 @@ class Reloader:
     def listen(self) -> None:
         """Begins to listen for the signal."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._asked.set)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:

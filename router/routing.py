@@ -34,8 +34,8 @@ class Route:
     """What a text to one of our numbers is treated by. `key` names its keywords.
 
     `policies` are those of the number's programs; of a number that no program has, the account's own, without a
-    program. `consents` are theirs, by name; `overruled_by` those that bear on them too. `scope` is what an opt-out
-    ends at least. `marketing` are the places of the programs that the word about marketing messages is meant for.
+    program. `consents` are theirs, by name. `scope` is what an opt-out ends at least. `marketing` are the
+    places of the programs that the word about marketing messages is meant for.
     `answered` are the texts that others answer before us.
     """
 
@@ -44,7 +44,6 @@ class Route:
     key: str
     policies: tuple[Policy, ...]
     consents: tuple[str, ...]
-    overruled_by: tuple[str, ...]
     scope: OptOutScope
     marketing: tuple[int, ...]
     answered: AnsweredTexts = NOTHING_ANSWERED
@@ -131,7 +130,7 @@ class Routing:
         self._unrouted = {name: self._unrouted_route(name, tuple(programs)) for name, programs in accounts.items()}
         self._rules = RuleBook(self._keyword_sets())
         self._plans: dict[tuple[Route, str | None, Layer | None, bool, Reading, str | None], Plan] = {}
-        self._call_plans: dict[tuple[str, str, Call], Plan] = {}
+        self._call_plans: dict[tuple[str, str, Call, bool], Plan] = {}
 
     def find(self, account: str, channel: Channel, number: str | None) -> Route:
         """The route of a text; for a number without a program the account's own.
@@ -159,6 +158,12 @@ class Routing:
         """The accounts of numbers whose replies neither the carrier's answer takes nor can be sent."""
         accounts = [account for name, account in self.accounts.items() if self._rates[name]]
         return [each.name for each in accounts if not each.carrier.replies_inline and not each.carrier.sends]
+
+    def unasked(self) -> list[tuple[str, str]]:
+        """The numbers where somebody else answers START, with the program that would ask for a YES then."""
+        firsts = [(route, route.policies[0]) for route in self._numbers.values() if route.answered.start]
+        found = [(route.number, first.program) for route, first in firsts if first.program and first.opt_in != "single"]
+        return list(dict.fromkeys(found))
 
     def reply_lane(self, account: str, plan: Plan, *, texted: bool = True) -> tuple[str, ...]:
         """Where the reply to a text waits, if it has one that has to be sent. What was not texted is always sent."""
@@ -199,15 +204,18 @@ class Routing:
                 self._plans[key] = plan
         return plan
 
-    def call_plan(self, program: str, rule: str, call: Call) -> Plan:
-        """What follows from what a caller of the API says about a person and a program."""
-        key = (program, rule, call)
+    def call_plan(self, program: str, rule: str, call: Call, *, dated: bool = False) -> Plan:
+        """What follows from what a caller of the API says about a person and a program.
+
+        `dated`: they say when that was said, and what the person has said since holds.
+        """
+        key = (program, rule, call, dated)
         plan = self._call_plans.get(key)
         if plan is None:
             route = self._routes[program][0]
             intent: Intent = "opt_out" if call == "unsubscribe" else "opt_in"
             match = Match(Rule(intent, None, None, rule, program=program))
-            rows = decide_call(route.policies[route.consents.index(program)], match, call)
+            rows = decide_call(route.policies[route.consents.index(program)], match, call, dated=dated)
             plan = self._made(route, (program,), (rows,), (), "", _TEXTED_FIRST, intent)
             self._call_plans[key] = plan
         return plan
@@ -226,14 +234,21 @@ class Routing:
         """The channel of a program."""
         return self._programs[program].channel
 
+    def numbers_of(self, program: str) -> list[tuple[str, str]]:
+        """The account and number of each that a program has."""
+        return [(route.account, route.number) for route in self._routes[program]]
+
     def number_for(self, program: str, person: str) -> tuple[str, str] | None:
         """The account and the number that a person is texted from first: one of their own country, if there is one, of
-        those that can send; a name only if there is no number to answer to. None if none can.
+        those that can send, else one of an unknown country; a name only if there is no number to answer to. None if
+        none can.
         """
         country = country_of(person)
         routes = [route for route in self._routes[program] if route.account in self.accounts]
         found = [route for route in routes if self.accounts[route.account].reply_lane]
-        found.sort(key=lambda route: (_is_name(route.number), route.country not in (country, None)))
+        found.sort(
+            key=lambda route: (_is_name(route.number), route.country != country, route.country not in (country, None))
+        )
         return (found[0].account, found[0].number) if found else None
 
     def _plan(self, route: Route, match: Match, reading: Reading, scope: str | None) -> Plan:
@@ -273,7 +288,7 @@ class Routing:
         return Plan(
             intent=intent,
             consents=consents,
-            overruled_by=tuple(self.bearing_on(name)[1:] for name in consents),
+            overruled_by=tuple(self._bearing.get(name, (name,))[1:] for name in consents),
             sought=sought,
             writes=writes,
             rows=rows,
@@ -360,7 +375,6 @@ class Routing:
             key="+".join(names),
             policies=policies,
             consents=names,
-            overruled_by=(f"@{number.account}", EVERYTHING) if number else (EVERYTHING,),
             scope=number.opt_out_scope if number else "program",
             marketing=tuple(place for place, program in enumerate(programs) if program.purpose == "marketing"),
         )
@@ -375,7 +389,7 @@ class Routing:
             replies={},
         )
         consent = EVERYTHING if account == API_ACCOUNT else f"@{account}"
-        return Route(account, "", f"@{account}", (policy,), (consent,), (), "account", ())
+        return Route(account, "", f"@{account}", (policy,), (consent,), "account", ())
 
     def _reach(self, programs: Iterable[str]) -> Reach:
         names = tuple(programs)

@@ -51,6 +51,11 @@ _NOT_A_PROGRAM = frozenset(
     + "delivery light loss order orders payment payments shipment sign signs watch".split()  # noqa: SIM905
 )
 
+#: Opts out whatever comes behind it, unless that makes it mean something else.
+_STOP = "stop "
+#: Between the names of several.
+_BETWEEN_NAMES = frozenset("and & + et und y e i og och en".split())  # noqa: SIM905
+
 _PLAIN_LAYERS = (None, "keyword", "courtesy", "first_word", "inside", "phrase", "not_a_person")
 _PHRASE_LAYERS = ("phrase", "not_a_person")
 _PRIORITY: tuple[Intent, ...] = ("opt_out", "help", "confirm", "opt_in", "custom")
@@ -64,7 +69,8 @@ class Rule:
 
     `language` is the program's language that the word belongs to, None for a keyword of the program's own; `telling`
     says that the word is of that language alone, and so tells which one the person speaks. `program` is the one whose
-    keyword it is, or that the text names, None if it is for all programs of a number. `replies`: language → text.
+    keyword it is, or that the text names, None if it is for all programs of a number. `keeps`: the text does nothing
+    but answer the question which programs to keep. `replies`: language → text.
     """
 
     intent: Intent
@@ -75,6 +81,7 @@ class Rule:
     doubtful: bool = False
     program: str | None = None
     telling: bool = False
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,15 +227,22 @@ class RuleBook:
         return Match(match.rule, text[argument:].strip(), match.layer, match.intent, match.asks)
 
     def _unknown_argument(self, text: str, keyword_set: KeywordSet) -> Match:
-        """STOP and a word that names no program of the number: an opt-out that is not to be lost ends everything."""
-        if not keyword_set.called:
+        """STOP and a word that names no program of the number: an opt-out that is not to be lost ends everything.
+
+        On a number of one program only STOP itself is read so, at the beginning: END and its like have other objects.
+        """
+        if not keyword_set.called and text[: len(_STOP)].lower() != _STOP:
             return NO_MATCH
-        words = fold(text).split()
-        rule = _reserved(_spoken_by(keyword_set)).get(words[0]) if len(words) == len(("STOP", "WORD")) else None
-        if rule is None or rule.intent != "opt_out" or words[1] in _NOT_A_PROGRAM:
+        first, *words = fold(text).replace(",", " ").split() or [""]
+        rule = _reserved(_spoken_by(keyword_set)).get(first)
+        if rule is None or rule.intent != "opt_out":
+            return NO_MATCH
+        if len(words) > 1 and _names_several(words, keyword_set.called):
+            return Match(rule, " ".join(words), "keyword", "opt_out")
+        if len(words) != 1 or words[0] in _NOT_A_PROGRAM:
             return NO_MATCH
         name = rule.name.replace("keyword:", "argument:", 1)
-        return Match(replace(rule, name=name, program=EVERYTHING), words[1], "keyword", "opt_out")
+        return Match(replace(rule, name=name, program=EVERYTHING), words[0], "keyword", "opt_out")
 
     def __contains__(self, program: str) -> bool:
         return program in self._tables
@@ -384,6 +398,12 @@ def _with_names(keyword_set: KeywordSet) -> KeywordSet:
     return replace(keyword_set, custom=(*keyword_set.custom, *found.values()))
 
 
+def _names_several(words: Sequence[str], called: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether words are names of programs and nothing else: all of the number's programs are then taken to be meant."""
+    names = {word for names in called.values() for name in names for word in fold(name).split()}
+    return all(word in names or word in _BETWEEN_NAMES for word in words)
+
+
 def _said_of(program: str, name: str, reserved: Mapping[str, Rule]) -> Iterator[CustomKeyword]:
     """STOP DEALS, DEALS STOP, START DEALS, YES DEALS, KEEP DEALS, and DEALS alone, which answers a question."""
     for word, rule in reserved.items():
@@ -392,7 +412,7 @@ def _said_of(program: str, name: str, reserved: Mapping[str, Rule]) -> Iterator[
         if rule.intent == "opt_out":
             yield _Named(f"{name} {word}", rule.intent, program=program, rule=rule)
     for text in (f"{_KEEP} {name}", name):
-        yield _Named(text, "confirm", program=program, rule=Rule("confirm", text, None, "keyword:keep"))
+        yield _Named(text, "confirm", program=program, rule=Rule("confirm", text, None, "keyword:keep", keeps=True))
 
 
 def _phrase_rule(rule: PhraseRule) -> Rule:

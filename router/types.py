@@ -196,11 +196,11 @@ class Plan:
     """What happens to a text, whatever the store knows of its sender.
 
     `consents` are those that the text may be about, by name: programs, or `@ACCOUNT` for a whole account;
-    `overruled_by` for each the others that bear on it. It is about the one that is in the state sought first, by the
-    order of `sought`. What then follows is written to that one (`writes` empty), to each of them by its own state
-    (`each`), or to the consent that `writes` names and that overrules them all. `rows` by consent; `rows_of_several`
-    instead, where there are any, for somebody who is subscribed to more than one. `languages` are those of the replies,
-    in the order of a row's decisions.
+    `overruled_by`, for each of them, the others that bear on it. It is about the one that is in the state sought first,
+    by the order of `sought`. What then follows is written to that one (`writes` empty), to each of them by its own
+    state (`each`), or to the consent that `writes` names and that overrules them all. `rows` by consent;
+    `rows_of_several` instead, where there are any, for somebody who is subscribed to more than one. `languages` are
+    those of the replies, in the order of a row's decisions.
 
     `programs` are those that may be meant, `destinations` where the text goes, `need_alias` those of them that need
     one.
@@ -217,6 +217,12 @@ class Plan:
     programs: tuple[str, ...]
     destinations: tuple[str, ...]
     need_alias: tuple[str, ...]
+
+    @property
+    def covers(self) -> tuple[str, ...]:
+        """The programs of the account, where that is what is written to."""
+        written = self.writes if self.writes.startswith("@") else self.consents[0]
+        return self.programs if written.startswith("@") and written != "@all" else ()
 
     @property
     def replies(self) -> bool:

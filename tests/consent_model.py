@@ -23,29 +23,30 @@ _MOMENT = 1e-6
 States = Mapping[str, ConsentState]
 
 
-def rule(mode: str, said: str, state: ConsentState, *, named: bool, which: bool) -> tuple[ConsentState, str | None]:
+def rule(mode: str, said: Said, state: ConsentState, *, which: bool) -> tuple[ConsentState, str | None]:
     """What a person's word makes of where they stand towards a program, and the kind of text that they get for it."""
-    if said == "opt_out":  # counts at once and always; it is confirmed once
+    if said.intent == "opt_out":  # counts at once and always; it is confirmed once
         after: ConsentState = "choosing" if which and state == "subscribed" else "unsubscribed"
         return after, None if state in OUT else "choice" if which else "opt_out"
-    if said == "help":  # answers everybody, and changes nothing
+    if said.intent == "help":  # answers everybody, and changes nothing
         return state, "help"
-    if said == "opt_in":
+    if said.intent == "opt_in":
         if state in ("subscribed", "choosing") or mode == "single":
             return "subscribed", "opt_in"
         return ("pending" if mode == "double" else "subscribed"), "prompt"
-    if said == "confirm":  # answers a question: the double opt-in's, or by a name that which to keep
+    if said.intent == "confirm":  # answers a question: with YES the double opt-in's, by a name that which to keep
         asked = state == "pending" or (state == "subscribed" and mode == "subscribe_first")
-        return ("subscribed", "opt_in") if asked or (state == "choosing" and named) else (state, None)
-    return state, None if state in OUT else said  # all else is answered unless the person has opted out
+        kept = state == "choosing" and said.program is not None
+        return ("subscribed", "opt_in") if kept or (asked and not said.keeps) else (state, None)
+    return state, None if state in OUT else said.intent  # all else is answered unless the person has opted out
 
 
 def called(said: str, state: ConsentState) -> tuple[ConsentState, str | None]:
     """The same for what a caller of the API says."""
     if said == "unsubscribe":
         return "unsubscribed", None
-    if said == "ask" and state != "subscribed":
-        return "pending", "prompt"
+    if said == "ask" and state != "subscribed":  # nobody is reminded
+        return "pending", None if state == "pending" else "prompt"
     return "subscribed", "opt_in" if said == "welcome" and state != "subscribed" else None
 
 
@@ -92,6 +93,7 @@ class Model:
         changes = () if not opts_out else ((whole, before, after),) if whole else changes if len(ended) > 1 else ()
         reply = self._reply(person, number, about, kind, said, now) if answers and kind else None
         renewed = said.intent == "opt_in" and (after == "pending" or (said.texted and not late))
+        renewed = renewed or (said.intent == "confirm" and kind is not None)
         on_record = counts and (before != after or said.intent in ("opt_out", "help") or renewed)
         program = about if number.programs else None
         outcome = Outcome(program, before, after, reply, changes, on_record, helps=said.intent == "help")
@@ -102,7 +104,7 @@ class Model:
         person = self.people[name]
         before = person.standings[program].at(now)
         after, kind = called(said, before)
-        anew = said == "unsubscribe" or after == "pending"
+        anew = said == "unsubscribe" or (after == "pending" and before != "pending")
         self._move(person, {program: before}, {program: after}, now, now, anew=anew)
         reply = self._reply(person, number, program, kind, Said("opt_in"), now) if kind else None
         on_record = after != before or anew
@@ -163,7 +165,7 @@ class Model:
         if said.marketing and said.intent == "opt_in":
             return called("subscribe", state)
         mode = self.programs[program].mode if program in self.programs else "single"
-        return rule(mode, said.intent, state, named=said.program is not None, which=which)
+        return rule(mode, said, state, which=which)
 
     def _move(self, person: Person, old: States, new: States, now: float, written: float, *, anew: bool) -> None:
         """Writes what is new; an opt-out and a question are written anew."""

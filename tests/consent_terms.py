@@ -40,7 +40,7 @@ class Said:
     `program` is the one that it names; `everything` says that it names one that nobody knows. `language` is given if
     the word is of that language alone. `alone` is a keyword by itself, which carriers and networks understand too.
     `answered`: the carrier has answered. `texted` is False for consent that is set elsewhere, perhaps for `marketing`
-    alone. `person` is False for machines and names.
+    alone. `person` is False for machines and names. `keeps`: it says that a program is to be kept, and not YES.
     """
 
     intent: Intent
@@ -53,6 +53,7 @@ class Said:
     texted: bool = True
     marketing: bool = False
     person: bool = True
+    keeps: bool = False
 
 
 @dataclass(frozen=True)

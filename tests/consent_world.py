@@ -151,7 +151,8 @@ class World:
             await self.books.until(name, self.last)
         sent = [message.text for message in Relay.sent]
         Relay.sent.clear()
-        return entries, sent
+        # What was noted of replies that were sent, and what was imported, is for the ledger alone, and no event.
+        return [entry for entry in entries if entry.decision != b"{}"], sent
 
     async def person(self, name: str) -> Person:
         """What is known of somebody."""
@@ -169,8 +170,8 @@ class World:
             HttpClient(1.0, allow_private=False),
             Gate(time.monotonic, random.Random(1)),
             Pace(self.routing.texts_per_second(account.name), time.monotonic),
+            {program: self.routing.bearing_on(program) for program in self.settings.programs},
             86_400.0,
-            bearing={program: self.routing.bearing_on(program) for program in self.settings.programs},
         )
         held = Held(lease, time.monotonic() + 3600)
         clock, monotonic = (lambda: self.now), time.monotonic

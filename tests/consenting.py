@@ -86,8 +86,8 @@ def _named(*programs: str) -> Iterator[tuple[str, Said]]:
         yield f"STOP {program}", Said("opt_out", program, alone=True)
         yield f"{program} stop", Said("opt_out", program, alone=True)
         yield f"START {program}", Said("opt_in", program, alone=True)
-        yield f"KEEP {program}", Said("confirm", program)
-        yield program, Said("confirm", program)
+        yield f"KEEP {program}", Said("confirm", program, keeps=True)
+        yield program, Said("confirm", program, keeps=True)
     yield "STOP PIZZA", Said("opt_out", everything=True, alone=True)
 
 

@@ -162,7 +162,7 @@ async def test_while_the_store_is_away_callers_are_told_to_come_again(
 
     assert reply.status == 503
     assert reply.headers["retry-after"] == "1"
-    assert "nothing is recorded" in orjson.loads(reply.body)["message"]
+    assert "Send it again" in orjson.loads(reply.body)["message"]
 
 
 async def test_no_answer_holds_a_key(api: Caller) -> None:

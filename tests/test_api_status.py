@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 
+from router.calls import Call, prepare_call
+from router.config import load
+from router.errors import BadPayload
+from router.routing import Routing
 from tests.calling import ANNA, BERT, CARL, Caller
 
 SUCCESS = (201, {"message": "success"})
@@ -92,6 +96,31 @@ async def test_who_is_asked_is_subscribed_by_a_yes(api: Caller) -> None:
     await api.says("YES", to="20202")
 
     assert await api.state(ANNA, "deals") == "subscribed"
+
+
+async def test_who_has_not_answered_yet_is_not_reminded_and_has_no_more_time(api: Caller) -> None:
+    await api.set("subscribed", ANNA, group="deals", use_double_opt_in_logic=True)
+    api.clock.now += 29 * 86_400
+    await api.set("subscribed", ANNA, group="deals", use_double_opt_in_logic=True)
+    api.clock.now += 2 * 86_400
+    await api.says("YES", to="20202")
+
+    assert [row[4] for row in await api.decided()] == ["Reply YES.", None, None]
+    assert await api.state(ANNA, "deals") == "none"
+
+
+async def test_a_block_is_told_of_only_where_the_program_has_the_number(api: Caller) -> None:
+    await api.is_blocked(ANNA)
+
+    assert await api.set("subscribed", ANNA, group="deals") == SUCCESS
+    assert "errors" in (await api.set("subscribed", ANNA, group="alerts"))[1]
+
+
+async def test_a_call_for_a_program_that_a_reload_took_out_meanwhile_is_refused(api: Caller) -> None:
+    routing = Routing(load(api.config))
+
+    with pytest.raises(BadPayload, match="no program gone any more"):
+        prepare_call(routing, Call("c1", ANNA, "gone", "subscribed", "api:x"), api.clock())
 
 
 async def test_proof_and_the_name_of_the_key_go_with_the_change(api: Caller) -> None:

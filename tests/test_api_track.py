@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
+from router.calls import Call, prepare_call
+from router.config import load
+from router.routing import Routing
+from router.store import Commits
 from tests.calling import ANNA, BERT, CARL, Caller
 
 ALIAS = {"alias_label": "phone", "alias_name": ANNA}
@@ -318,3 +323,58 @@ async def test_an_event_of_a_program_that_cannot_text_is_named_and_subscribes_no
     assert (status, answer["events_processed"]) == (201, 1)
     assert "has no number that its question or welcome can be sent from" in answer["errors"][0]["type"]
     assert await api.state(ANNA, "news") == "none"
+
+
+@pytest.mark.parametrize(("tag", "prompt"), [("fr-CA", "Répondez OUI."), ("FR", "Répondez OUI."), ("de", "Reply YES.")])
+async def test_a_persons_language_is_that_of_the_texts_in_whatever_form_it_is_written(
+    api: Caller, tag: str, prompt: str
+) -> None:
+    asked = group(group_id="deals", use_double_opt_in_logic=True)
+    await api.track(attributes=[{"phone": ANNA, "language": tag, "subscription_groups": [asked]}])
+
+    assert [row[4] for row in await api.decided()] == [prompt]
+
+
+async def test_an_opt_out_counts_also_of_somebody_who_is_not_known_by_the_alias(api: Caller) -> None:
+    known = {"user_alias": ALIAS, "subscription_groups": [group("unsubscribed")]}
+    groups = [group("unsubscribed"), group(group_id="deals")]
+    mixed = {"user_alias": ALIAS | {"alias_name": BERT}, "language": "fr", "subscription_groups": groups}
+    status, answer = await api.track(attributes=[known, mixed])
+
+    assert (status, answer["attributes_processed"]) == (201, 2)
+    (error,) = answer["errors"]
+    assert error["index"] == 1
+    assert "nothing but an opt-out counts" in error["type"]
+    assert await api.state(ANNA) == await api.state(BERT) == "unsubscribed"
+    assert await api.state(BERT, "deals") == "none"
+
+
+async def test_whom_the_same_request_subscribes_outright_an_event_does_not_ask(api: Caller) -> None:
+    await api.track(
+        attributes=[{"phone": ANNA, "subscription_groups": [group(group_id="deals")]}],
+        events=[captured(name="deals_number_captured")],
+    )
+
+    assert await api.state(ANNA, "deals") == "subscribed"
+    assert [row[4] for row in await api.decided()] == [None]
+
+
+async def test_an_event_that_is_sent_again_asks_once(api: Caller) -> None:
+    for _ in range(3):
+        await api.track(events=[captured(name="deals_number_captured", time="2027-01-15T07:00:00Z")])
+
+    assert [row[4] for row in await api.decided()] == ["Reply YES.", None, None]
+
+
+async def test_an_opt_out_while_an_event_of_before_is_under_way_holds(api: Caller) -> None:
+    said_at = api.clock.now
+    api.clock.now += 0.001
+    await api.says("STOP")
+    async with api.store() as store:
+        commits = Commits(store, unhandled_kept=8, clock=api.clock, on_failure=lambda: None)
+        made = Call("c1", ANNA, "alerts", "subscribed", "api:event/x", welcome=True, said_at=said_at)
+        decided = await commits.commit(prepare_call(Routing(load(api.config)), made, api.clock()).commit)
+
+    decision = orjson.loads(decided.decision)
+    assert (decision["before"], decision["after"], decision["reply"]) == ("unsubscribed", "unsubscribed", None)
+    assert await api.state() == "unsubscribed"

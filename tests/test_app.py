@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.commits import until
 from tests.running import ALERTS, API_TOKEN, DEALS, KEYROUTE, Keyroute, Twilio, write_configuration
 from tests.standins.receiver import Receiver
 
@@ -267,6 +268,26 @@ async def test_a_reload_in_the_first_moment_leaves_the_server_ready(tmp_path: Pa
         await asyncio.sleep(0.3)  # past the moment in which delivery would have begun
         await server.ready()
         server.stop()
+
+
+async def test_a_reload_before_anybody_listens_for_it_ends_nothing_and_is_done_later(tmp_path: Path) -> None:
+    server = Keyroute(write_configuration(tmp_path))
+    server.start()
+
+    async def blocked() -> bool:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        (mask,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
+        return bool(int(mask, 16) & 1 << signal.SIGHUP - 1)
+
+    await until(blocked)
+    server.process.send_signal(signal.SIGHUP)
+    await server.ready()
+
+    async def reloaded() -> bool:
+        return "configuration reloaded" in server.log
+
+    await until(reloaded)
+    assert server.stop() == 0
 
 
 async def test_texts_are_taken_while_a_long_spill_is_taken_in(tmp_path: Path) -> None:

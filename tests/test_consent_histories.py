@@ -94,4 +94,4 @@ async def test_who_was_not_asked_which_programs_to_keep_has_nothing_to_choose(wo
 
 async def test_a_yes_by_name_is_welcomed_where_who_is_subscribed_is_asked(world: Told) -> None:
     assert await world.text("shared", "START sport") == ["sport prompt en"]
-    assert await world.text("shared", "KEEP sport") == ["sport opt_in en"]
+    assert await world.text("shared", "YES sport") == ["sport opt_in en"]

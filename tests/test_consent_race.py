@@ -71,7 +71,7 @@ SAYINGS = {
     (SHARED, "START"): Said("opt_in"),
     (SHARED, "START sport"): Said("opt_in", "sport"),
     (SHARED, "YES"): Said("confirm", language="en"),
-    (SHARED, "KEEP sport"): Said("confirm", "sport"),
+    (SHARED, "KEEP sport"): Said("confirm", "sport", keeps=True),
     (SHARED, "HELP"): Said("help", language="en"),
 }
 

@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from router.calls import Call, prepare_block, prepare_call
+from router.cli import group
 from router.config import Settings, load
 from router.decide import Reading
 from router.errors import ConfigurationError
@@ -256,6 +258,17 @@ def test_a_person_is_texted_from_the_short_code_of_their_country(read: Read) -> 
     assert routing.number_for("deals", "+33612345678") == ("sms", "36111")
 
 
+def test_a_number_of_the_persons_own_country_goes_before_a_short_code_of_nobody_knows_which(read: Read) -> None:
+    short, french = (
+        number(ours, kind).replace('"acme"', '"sms"')
+        for ours, kind in ((SHORT, "short_code"), ("+33612340000", "long_code"))
+    )
+    routing = Routing(read(SENDS, short, french, program(**GOOD)))
+
+    assert routing.number_for("deals", "+33612345678") == ("sms", "+33612340000")
+    assert routing.number_for("deals", SENDER) == ("sms", SHORT)
+
+
 def test_what_a_caller_asks_for_is_sent_from_a_name_where_there_is_nothing_else(read: Read) -> None:
     name = number("Acme", "alphanumeric", WAY_OUT).replace('"acme"', '"sms"')
     routing = Routing(read(SENDS, name, program(en_prompt="Text YES on our page. STOP: 36111.")))
@@ -352,3 +365,39 @@ def test_only_the_network_of_north_america_blocks_and_only_sms(
     route = Routing(settings).find("acme", channel, toll_free)
 
     assert route.policies[0].network_blocks == blocks
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "mode", "asks"),
+    [
+        ("toll_free", "", "double", False),
+        ("toll_free", "", "subscribe_first", False),
+        ("toll_free", "", "single", True),
+        ("toll_free", "carrier_answers = []", "double", True),
+        ("toll_free", 'carrier_answers = ["opt_in"]', "double", False),
+    ],
+)
+def test_a_double_opt_in_that_somebody_elses_answer_to_start_keeps_from_asking_is_named(
+    read: Read, carriers: Path, kind: str, keys: str, mode: str, asks: bool
+) -> None:
+    (carriers / "token.secret").write_text("0123456789abcdef0123456789abcdef")
+    texts = GOOD | {"en_prompt": "Reply YES."}
+    account = '[accounts.tw]\ncarrier = "twilio"\nauth_tokens = ["file:token.secret"]\n'
+    own = number(TOLL_FREE, kind, keys).replace('"acme"', '"tw"')
+    settings = read(account, own, program(f'opt_in = "{mode}"', **texts))
+
+    checked = CliRunner().invoke(group, ["check", str(settings.path)])
+
+    assert Routing(settings).unasked() == ([] if asks else [(TOLL_FREE, "deals")])
+    assert checked.exit_code == 0
+    assert checked.output.count("programs.deals.opt_in: ") == (0 if asks else 1)
+
+
+def test_a_block_of_a_sender_of_whatsapp_is_of_its_program(read: Read) -> None:
+    routing = Routing(read(number(LONG, "long_code"), program('channel = "whatsapp"', **GOOD)))
+    receipt = Receipt("r1", LONG, SENDER, "opted_out")
+
+    prepared = prepare_block(routing, "acme", receipt, 0.0)
+
+    assert prepared
+    assert (prepared.commit.plan.program, prepared.text.channel) == ("deals", "whatsapp")

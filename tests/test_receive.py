@@ -51,6 +51,21 @@ async def test_a_reply_is_a_text_from_the_number_to_the_person_under_the_events_
     assert again == first
 
 
+async def test_a_repeat_is_answered_with_the_reply_only_while_the_person_may_still_get_it(start: Start) -> None:
+    async with start() as w:
+        hello, stop = w.text("hello"), w.text("STOP")
+        assert [reply["text"] for reply in await w.replies(hello)] == ["What?"]
+        assert [reply["text"] for reply in await w.replies(hello)] == ["What?"]
+        assert [reply["text"] for reply in await w.replies(stop)] == ["Goodbye."]
+
+        assert await w.replies(hello) == []
+        w.clock.now += 299
+        assert [reply["text"] for reply in await w.replies(stop)] == ["Goodbye."]
+        w.clock.now += 2
+        assert await w.replies(stop) == []
+        assert len(await w.entries()) == 2
+
+
 async def test_a_carrier_that_gives_no_replies_in_its_answer_is_given_none(start: Start) -> None:
     async with start("messenger") as w:
         assert await w.replies(w.text("help")) == []

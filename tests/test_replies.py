@@ -24,7 +24,7 @@ from router.store import LEDGER, Commit, Commits, DeadLetters, Lease, Outbox, Pe
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import ConsentState, Decision, Intent, Outgoing, Receipt, Row
-from tests.commits import Clock, text, until
+from tests.commits import STOP, Clock, plan, text, until
 
 LANE = "reply:acme"
 
@@ -119,6 +119,7 @@ class Bench:
             HttpClient(1.0, allow_private=False),
             Gate(time.monotonic, random.Random(1)),
             Pace({"2020": rate}, time.monotonic),
+            {"deals": ("deals", "@acme", "@other", "@all")},
             within,
         )
         lane = ReplyLane(
@@ -247,6 +248,16 @@ async def test_who_has_opted_out_since_is_sent_nothing_but_the_confirmation(benc
 
     assert [message.text for message in carrier.sent] == ["bye"]
     assert bench.count("opted_out") == 1
+
+
+async def test_an_opt_out_of_another_account_of_the_program_counts(bench: Bench, carrier: Carrier) -> None:
+    await bench.custom("coupon")
+    everything = plan(STOP, consents=("@other",), destinations=(), need_alias=())
+    await bench.commits.commit(text("stop", everything, sender=bench.senders[0], destinations=()))
+    async with bench.lane(carrier):
+        await bench.settled()
+
+    assert carrier.sent == []
 
 
 async def test_an_opt_out_that_was_taken_back_is_not_confirmed(bench: Bench, carrier: Carrier) -> None:

@@ -173,6 +173,37 @@ async def test_a_bare_yes_or_a_program_that_was_not_subscribed_keeps_nothing(sha
         assert await states(w) == dict.fromkeys(("deals", "games", "news"), "unsubscribed")
 
 
+@pytest.mark.parametrize("text", ["STOP news and games", "stop News, Games", "QUIT GAMES NEWS"])
+async def test_stop_with_the_names_of_several_ends_all_of_the_number(shared: Shared, text: str) -> None:
+    async with shared() as w:
+        await says(w, "START")
+        await says(w, "START GAMES")
+
+        assert await says(w, text) == CHOICE
+        assert await says(w, "KEEP DEALS") == "Welcome to Deals."
+        assert await states(w) == {"deals": "subscribed", "news": "unsubscribed", "games": "choosing"}
+
+
+@pytest.mark.parametrize("text", ["STOP foo", "stop couponz"])
+async def test_stop_with_another_word_counts_on_a_number_of_one_program_too(shared: Shared, text: str) -> None:
+    async with shared() as w:
+        await says(w, "START")
+        await says(w, "START", to=ORDERS)
+        await says(w, text, to=ORDERS)
+
+        assert set((await states(w)).values()) == {"unsubscribed"}
+
+
+@pytest.mark.parametrize("text", ["NEWS", "keep news"])
+async def test_the_name_of_a_program_alone_is_no_yes_to_a_double_opt_in(shared: Shared, text: str) -> None:
+    async with shared() as w:
+        await says(w, "START NEWS")
+
+        assert await says(w, text) is None
+        assert await states(w) == {"news": "pending"}
+        assert await says(w, "YES NEWS") == "Welcome to News."
+
+
 async def test_who_is_subscribed_to_one_alone_is_asked_nothing(shared: Shared) -> None:
     async with shared() as w:
         await says(w, "START GAMES")

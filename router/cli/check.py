@@ -30,6 +30,14 @@ def command(file: Path) -> None:
             "Write the keys that sending needs (docs/carriers.md has them).",
             err=True,
         )
+    for number, asking in routing.unasked():
+        click.echo(
+            f"warning: programs.{asking}.opt_in: {number} does not ask whoever texts START for a YES: the carrier or "
+            "network answers START there itself. Switch that off at the carrier and write what it still answers in "
+            "carrier_answers of the number, or give the program a keyword of its own with "
+            'intent = "opt_in", such as JOIN, and advertise that.',
+            err=True,
+        )
     for program in settings.programs.values():
         if program.opt_in_events and routing.number_for(program.id, "") is None:
             click.echo(

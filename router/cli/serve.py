@@ -39,6 +39,8 @@ def command(config: Path, host: str | None, port: int | None, uds: Path | None, 
     # uvicorn sends itself the signal again once it has stopped; what is open here is to be closed then too.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+    # One that comes before anybody listens for it waits, see `Reloader`: it would end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     set_up_logs(logging.INFO)
     if uds is None and host is None and port is None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from router.consent import EVERYTHING
+from router.consent import CONFIRM_WITHIN, EVERYTHING, may_be_answered
 from router.delivery.attempt import Held, adapter_fault
 from router.delivery.gate import Gate
 from router.delivery.pace import Pace
-from router.egress import leave, still_holds
+from router.egress import leave
 from router.errors import DeliveryError, SendError, StoreUnavailable
 from router.ports import Carrier, Http
 from router.records import write_sent
@@ -21,8 +21,6 @@ from router.types import Outgoing, Receipt
 
 _log = structlog.get_logger("router.delivery.replies")
 
-#: How long after an opt-out its one confirmation may be sent, in seconds (47 CFR 64.1200(a)(12)).
-CONFIRM_WITHIN = 300.0
 #: How many entries are looked at from the first on that is still open, and how many are read at once.
 _WINDOW, _READ_AT_ONCE = 5000, 500
 #: How many texts of a shard and account may be under way together.
@@ -40,8 +38,8 @@ Block = Callable[[str, Receipt], Awaitable[None]]
 class Sending:
     """A carrier account that replies are sent by. `name` is that of its lane.
 
-    In seconds: `answer_within`, and `timeout` of one request. `bearing`: program → the consents that its state follows
-    from.
+    `bearing` has the consents that the state of each program follows from. In seconds: `answer_within`, and `timeout`
+    of one request.
     """
 
     name: str
@@ -50,9 +48,9 @@ class Sending:
     http: Http
     gate: Gate
     pace: Pace
+    bearing: Mapping[str, tuple[str, ...]]
     answer_within: float
     timeout: float = 0.0
-    bearing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(order=True, slots=True)
@@ -291,14 +289,13 @@ class ReplyLane:
 
     async def _may_be_sent(self, entry: Entry) -> bool:
         """Whether the person still is where the reply left them, as far as that matters."""
-        decision = entry.event.decision
-        if decision.intent == "help":
-            return True
-        person = await self._people.get(entry.event.message.sender)
-        program = decision.program or ""
+        event, now = entry.event, self._clock()
+        program = event.decision.program or ""
+        person = await self._people.get(event.message.sender)
+        # A program that is not configured any more had this account at least.
         bearing = self._sending.bearing.get(program, (program, f"@{self._sending.account}", EVERYTHING))
-        state = person.state(bearing, self._clock()) if person else "none"
-        return still_holds(decision, state)
+        state = person.state(bearing, now) if person else "none"
+        return may_be_answered(event.decision, state, now - event.at)
 
     async def _failed(self, number: str, reply: _Reply, error: DeliveryError) -> None:
         entry = reply.entry

@@ -149,9 +149,9 @@ class Worker:
             http,
             _gate(),
             Pace(routing.texts_per_second(account), time.monotonic),
+            {program: routing.bearing_on(program) for program in routing.programs},
             settings.limits.reply_within_minutes * 60,
             configured.timeout_seconds,
-            {program: routing.bearing_on(program) for program in settings.programs},
         )
 
     async def _hold_leases(self) -> None:

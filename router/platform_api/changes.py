@@ -28,23 +28,31 @@ class Calls:
         welcome: bool = False,
         source_url: str | None = None,
         consent_text: str | None = None,
+        said_at: float | None = None,
     ) -> bool:
-        """Whether the call is made; it is not if the same request opts the person out of the same program."""
+        """Whether the person gets that state; not if the same request opts them out of the same program.
+
+        Whom the same request subscribes outright is not asked.
+        """
         key = (number, group.program)
         before = self._calls.get(key)
         if before is not None and before.state == "unsubscribed" and state == "subscribed":
             return False
+        # Without the question that a double opt-in asks there is nothing to ask.
+        ask = ask and group.double_opt_in and state == "subscribed"
+        if before is not None and ask and not before.ask:
+            return True
         self._count += 1
         self._calls[key] = Call(
             id=f"{self._request_id}:{self._count}",
             sender=number,
             program=group.program,
             state=state,
-            # Without the question that a double opt-in asks there is nothing to ask.
-            ask=ask and group.double_opt_in and state == "subscribed",
+            ask=ask,
             welcome=welcome,
             rule=rule,
             proof=Proof(source_url, consent_text, self._operator),
+            said_at=said_at,
         )
         return True
 

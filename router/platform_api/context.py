@@ -56,8 +56,7 @@ def phone_number(written: str) -> str | None:
 
 def blocked(person: Person | None, group: Group) -> str | None:
     """What is to be said of somebody who is subscribed, if a carrier does not send them what we do."""
-    accounts = {f"@{block.account}" for block in person.blocks} if person else set()
-    return _BLOCKED if accounts & set(group.consents) else None
+    return _BLOCKED if group.blocked(person) else None
 
 
 def listed(names: Sequence[str]) -> str:

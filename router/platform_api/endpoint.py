@@ -12,7 +12,7 @@ from router.routing import API_ACCOUNT
 from router.telemetry import Metrics
 from router.types import Answer, RawRequest
 
-_AWAY = "Service Unavailable: the store is away, so nothing is recorded. Send it again in a moment."
+_AWAY = "Service Unavailable: the store is away. Send it again in a moment: what is recorded already is not done twice."
 
 
 class Endpoint:

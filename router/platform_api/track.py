@@ -29,7 +29,7 @@ List = Literal["attributes", "events", "purchases"]
 _NOTHING = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
 _ELSEWHERE = "Send it to the platform itself"
 _NOT_THERE = (
-    "nobody is known by this yet, so nothing was done. "
+    "nobody is known by this yet, so nothing but an opt-out counts. "
     "Send '_update_existing_only': false with it, or call /users/alias/new before"
 )
 _OPTED_OUT = "the same request opts this person out, and that holds"
@@ -170,8 +170,12 @@ class _Tracking:
         except Invalid as error:
             self._report.refuse("attributes", index, str(error))
             return
-        if self._missing("attributes", index, found):
-            return
+        # An opt-out is never lost, whoever it is of.
+        opt_outs = [each for each in groups if each[1].subscription_state == "unsubscribed"]
+        if (language or opt_outs != groups or not groups) and self._missing("attributes", index, found):
+            language, groups = None, opt_outs
+            if not groups:
+                return
         self._note(found, known=bool(language or groups))
         if language:
             self._effects.languages[found.number] = language
@@ -271,6 +275,7 @@ class _Tracking:
             rule=f"api:event/{event.name}",
             source_url=objects.property_text(event, "source_url"),
             consent_text=objects.property_text(event, "consent_text"),
+            said_at=time,
         )
         self._hint("events", index, number, group, made=made)
         return made

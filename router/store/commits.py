@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from router.errors import StoreUnavailable
 from router.store.connection import Store
-from router.types import Plan, Row
+from router.types import ConsentState, Plan, Row
 
 #: The most texts in one call: bounds how long the store's single thread is held.
 _MOST_AT_ONCE = 256
@@ -45,10 +45,14 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What the store says of a text: whether it came for the first time, and the decision taken then, as JSON."""
+    """What the store says of a text: whether it came for the first time, and the decision taken then, as JSON.
+
+    For a repeat `standing` has the state by now of each consent that the text may be about, and for how many seconds.
+    """
 
     first: bool
     decision: bytes
+    standing: tuple[tuple[ConsentState, float], ...] = ()
 
 
 class Commits:
@@ -88,9 +92,9 @@ class Commits:
         reason = "the store did not take the texts"
         try:
             answers = await self._script.run_again(*self._arguments([text for text, _ in batch]))
-            for (_, done), (first, decision) in zip(batch, cast("list[list[Any]]", answers), strict=True):
+            for (_, done), answer in zip(batch, cast("list[list[Any]]", answers), strict=True):
                 if not done.done():
-                    done.set_result(Committed(bool(first), decision))
+                    done.set_result(_committed(*answer))
         except (RedisError, OSError) as error:
             reason = f"the store did not take the texts ({type(error).__name__})"
         finally:
@@ -134,12 +138,20 @@ class Commits:
         return found
 
 
+def _committed(first: int, decision: bytes, *standing: bytes | int) -> Committed:
+    """What the script answers: behind the decision, states take turns with the microseconds that they have lasted."""
+    states = [cast("ConsentState", state.decode()) for state in standing[::2] if isinstance(state, bytes)]
+    seconds = [int(age) / 1e6 for age in standing[1::2]]
+    return Committed(bool(first), decision, tuple(zip(states, seconds, strict=True)))
+
+
 def _plan_arguments(plan: Plan) -> tuple[str | bytes | int, ...]:
     rows = [row for rows in (*plan.rows, *plan.rows_of_several) for row in rows]
     decisions = max(len(row.decisions) for row in rows)
     arguments: list[str | bytes | int] = [
         ",".join(plan.consents),
-        "".join(f"{','.join(names)};" for names in plan.overruled_by),
+        ";".join(",".join(names) for names in plan.overruled_by),
+        ",".join(plan.covers),
         ",".join(plan.sought),
         plan.writes,
         ",".join(plan.languages) if decisions > 1 else "",

@@ -8,16 +8,17 @@
 --   7 how many of those are kept  8 replies allowed an hour    9 our number, for that limit
 --  10 when a late text was written, in µs; 0 for one that comes in its turn
 --  11 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
---  12 the consents that it may be about, comma between
---  13 for each of them those that overrule it, comma between, and a semicolon
---  14 the state that the one it is about is sought by, in the order of preference, comma between
---  15 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
---  16 the languages of the replies, if there are several: the person's own counts
---  17 how many decisions a row has
---  18 the rows: for each consent, for each of the five states: STATE, its specification (see `read_row`), what is decided if
+--  12 the consents that it may be about, comma between    13 those that overrule each of them, semicolon between
+--  14 the programs of the account that is written to, if it is one
+--  15 the state that the one it is about is sought by, in the order of preference, comma between
+--  16 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
+--  17 the languages of the replies, if there are several: the person's own counts
+--  18 how many decisions a row has
+--  19 the rows: for each consent, for each of the five states: STATE, its specification (see `read_row`), what is decided if
 --     the reply is one too many or the text is late, or '', and the decisions, one a language (or '' for the first)
 --  Once more as many rows, if there are others for somebody who is subscribed to several of the consents.
--- Returns for each text {1 first time | 0 repeat, the decision taken the first time}.
+-- Returns for each text {1 first time | 0 repeat, the decision taken the first time}, and for a repeat, for each consent that it
+-- may be about, its state by now and for how many µs.
 --
 -- What marks the text as seen is written last: were the script cut short, the carrier's retry would still be taken.
 
@@ -52,6 +53,14 @@ local function split(list)
   return items
 end
 
+local function split_lists(lists)
+  local found = {}
+  for list in string.gmatch(lists, '[^;]+') do
+    found[#found + 1] = split(list)
+  end
+  return found
+end
+
 -- The rows of a text stand in ARGV from `at` on; only those that count are taken apart.
 local function read_row(text, consent, state, several)
   local width = 3 + text.decisions
@@ -73,15 +82,12 @@ end
 
 -- What the store knows of the sender, as far as it bears on the text.
 local function read_person(person, text)
-  local fields, last = {}, {}
-  for _, name in ipairs(text.consents) do
+  local fields = {}
+  for i, name in ipairs(text.consents) do
     fields[#fields + 1] = 'consent:' .. name
-  end
-  for names in string.gmatch(text.overruled_by, '([^;]*);') do
-    for _, name in ipairs(split(names)) do
-      fields[#fields + 1] = 'consent:' .. name
+    for _, other in ipairs(text.overruled_by[i] or {}) do
+      fields[#fields + 1] = 'consent:' .. other
     end
-    last[#last + 1] = #fields
   end
   local consents = #fields
   for _, destination in ipairs(text.need_alias) do
@@ -92,13 +98,14 @@ local function read_person(person, text)
     fields[#fields + 1] = 'lang'
   end
   local kept = redis.call('HMGET', person, unpack(fields))
-  local states, known = {}, {}
+  local states, known, at = {}, {}, 1
   for i = 1, #text.consents do
     local overruling = {}
-    for other = (last[i - 1] or #text.consents) + 1, last[i] do
-      overruling[#overruling + 1] = read_state(kept[other], now)
+    for place = 1, #(text.overruled_by[i] or {}) do
+      overruling[place] = read_state(kept[at + place], now)
     end
-    states[i] = latest_state(read_state(kept[i], now), overruling)
+    states[i] = latest_state(read_state(kept[at], now), overruling)
+    at = at + 1 + #overruling
   end
   for i = consents + 1, aliases do
     if kept[i] then
@@ -152,7 +159,14 @@ local function write_consent(person, text, name, row, current, overrules)
   local lapses_at = row.expires_in > 0 and now + row.expires_in * 1e6 or 0
   local fallback = row.lapses_to ~= '' and row.lapses_to or current.fallback
   local since = since_when(person, text, current, overrules)
-  redis.call('HSET', person, 'consent:' .. name, write_state(row.after, since, lapses_at, fallback))
+  local written = write_state(row.after, since, lapses_at, fallback)
+  redis.call('HSET', person, 'consent:' .. name, written)
+  -- An opt-out of an account must hold also once a program of it has moved to another account.
+  for _, program in ipairs(text.covers) do
+    if redis.call('HEXISTS', person, 'consent:' .. program) == 1 then
+      redis.call('HSET', person, 'consent:' .. program, written)
+    end
+  end
 end
 
 local function change(name, before, after)
@@ -203,17 +217,23 @@ local function may_reply(person, text, name, row)
   return (row.asks_again_in == 0 or may_ask(person, name, row)) and within_reply_limit(person, text)
 end
 
--- The decision in the person's language, as far as there is one.
+local function spoken(tag)
+  return string.match(string.lower(tag), '^%a*')
+end
+
+-- The decision in the person's language, as far as there is one; who speaks fr-CA also reads fr.
 local function in_language(text, row, language)
-  local decision = ARGV[row.decisions]
+  local alike
   if language and text.decisions > 1 then
     for i, name in ipairs(split(text.languages)) do
-      if name == language and ARGV[row.decisions + i - 1] ~= '' then
-        return ARGV[row.decisions + i - 1]
+      local decision = ARGV[row.decisions + i - 1]
+      if name == language and decision ~= '' then
+        return decision
       end
+      alike = alike or decision ~= '' and spoken(name) == spoken(language) and decision
     end
   end
-  return decision
+  return alike or ARGV[row.decisions]
 end
 
 local function note(person, text, row, known_language)
@@ -257,11 +277,21 @@ local function mark_seen(shard, text, decision)
   expire(seen, text)
 end
 
+-- The states by now are for who still has to answer: the person may have opted out since the text first came.
+local function repeated(person, text, decision)
+  local result = {0, decision}
+  for _, current in ipairs(read_person(person, text).states) do
+    result[#result + 1] = current.state
+    result[#result + 1] = now - current.since
+  end
+  return result
+end
+
 local function commit(person, text)
   local shard = string.match(person, '^(.-}:)')
   local first_answer = seen_before(shard, text)
   if first_answer then
-    return {0, first_answer}
+    return repeated(person, text, first_answer)
   end
 
   local known = read_person(person, text)
@@ -296,10 +326,10 @@ for i, person in ipairs(KEYS) do
     need_alias = split(ARGV[at + 4]), message = ARGV[at + 5], undelivered = ARGV[at + 6],
     undelivered_kept = ARGV[at + 7], reply_limit = tonumber(ARGV[at + 8]), number = ARGV[at + 9],
     late = tonumber(ARGV[at + 10]), block = ARGV[at + 11], consents = split(ARGV[at + 12]),
-    overruled_by = ARGV[at + 13], sought = ARGV[at + 14], writes = ARGV[at + 15], languages = ARGV[at + 16],
-    decisions = tonumber(ARGV[at + 17]), rows = at + 18,
+    overruled_by = split_lists(ARGV[at + 13]), covers = split(ARGV[at + 14]), sought = ARGV[at + 15],
+    writes = ARGV[at + 16], languages = ARGV[at + 17], decisions = tonumber(ARGV[at + 18]), rows = at + 19,
   }
-  text.others = width - 17 > #text.consents * STATES * (3 + text.decisions)
+  text.others = width - 18 > #text.consents * STATES * (3 + text.decisions)
   results[i] = commit(person, text)
   at = at + width
 end
