@@ -110,6 +110,22 @@ class Model:
         on_record = after != before or anew
         return person.takes(call_id, now, Outcome(program, before, after, reply, (), on_record))
 
+    def imported(
+        self, name: str, program: str, said: ConsentState, now: float, *, as_of: float | None, overrides: bool
+    ) -> None:
+        """A row of a file: it holds from the file's date on, and overrides no later word and no opt-out of no date."""
+        standing = self.people[name].standings[program]
+        state = standing.at(now)
+        if state == said or (state in OUT and said == "unsubscribed"):
+            return
+        if state in OUT:
+            stays = not overrides and (as_of is None or standing.since >= as_of)
+        else:
+            stays = as_of is not None and state != "none" and standing.since > as_of
+        if not stays:
+            since = max(now if as_of is None else as_of, standing.since + _MOMENT)
+            self.people[name].standings[program] = Standing(said, since)
+
     def block(self, name: str, number: Number, report_id: str, now: float) -> Outcome:
         """A carrier reports that it sends the person nothing: a fact of its own, which changes no consent."""
         person, program = self.people[name], number.programs[0]

@@ -24,7 +24,7 @@ from router.delivery.replies import ReplyLane, Sending
 from router.routing import Account, Routing
 from router.service import Service, open_store
 from router.spill import Spill
-from router.store import Entry, Lease, Outbox, People, Person, Steps, Store
+from router.store import Entry, Imports, Lease, Outbox, People, Person, Stated, Steps, Store, Target
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
@@ -140,6 +140,16 @@ class World:
             await self._service.open()
             self._open.push_async_callback(self._service.stop)
         await self._service.pipeline.call([said])
+
+    async def imports(self, name: str, program: str, state: str, as_of: float | None, *, overrides: bool) -> None:
+        """A file with one row."""
+        before = self.now if overrides else None
+        entry = (b'{"v":1,"id":"imp_1","at":1.0,"account":"import","rows":[', b'],"source":"people.csv"}')
+        imports = Imports(
+            self.store, lambda: entry, lambda: self.now, as_of=as_of, override_before=before, dry_run=False
+        )
+        target = Target(program, state, self.routing.bearing_on(program))
+        await imports.apply([Stated(1, name, target, "")])
 
     async def happened(self) -> tuple[list[Entry], list[str]]:
         """What was decided since the last time, and what was sent to people for it, once all that is to be sent is."""

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from router.calls import Call
 from router.store import Entry
-from router.types import RawRequest
+from router.types import ConsentState, RawRequest
 from tests.consent_model import DAY, HOUR, OUT, Model
 from tests.consent_terms import Number, Outcome, Said
 from tests.consent_world import BEGAN, World
@@ -178,9 +178,24 @@ class Histories(RuleBasedStateMachine):
         self._decided([self.model.text(*one) for one in told])
         self._compare()
 
-    # An imported row is told here, and to the model by `call`: it says as much as an API caller does, unanswered.
-
-    # What the ledger says of a person is compared here, once a history is over, with what the model has on record.
+    @precondition(lambda self: self.programs)
+    @rule(
+        who=SOMEBODY,
+        which=PLACES,
+        state=st.sampled_from(["subscribed", "unsubscribed"]),
+        ago=st.sampled_from([None, 0.5, 30.0, 13 * HOUR, 20 * DAY]),
+        overrides=st.booleans(),
+    )
+    def imports(self, who: str, which: int, state: ConsentState, ago: float | None, overrides: bool) -> None:
+        """A row of a file from so long ago, or of no date."""
+        self.world.now += 1
+        program = self.programs[which % len(self.programs)]
+        as_of = None if ago is None else self.world.now - ago
+        note(f"import: {who} {program} {state} as of {ago} ago, overrides: {overrides}")
+        self._run(self.world.imports(who, program, state, as_of, overrides=overrides))
+        self.model.imported(who, program, state, self.world.now, as_of=as_of, overrides=overrides)
+        assert self._decided([]) == []
+        self._compare()
 
     def _saying(self, where: int, what: int) -> tuple[str, str, Said]:
         name = self.names[where % len(self.names)]

@@ -5,9 +5,12 @@ they give every answer and every final state.
 """
 
 import asyncio
+import gzip
 import html
+import json
 import random
 import re
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from router.routing import Routing
 from router.store import People
 from tests.consent_model import Model
 from tests.consent_terms import Number, Program, Said
-from tests.running import Keyroute, Twilio, write_configuration
+from tests.running import KEYROUTE, Keyroute, Twilio, write_configuration
 from tests.standins.receiver import Receiver
 
 TASKS, TEXTS_EACH, INGRESSES = 200, 5, 3
@@ -160,6 +163,32 @@ async def test_two_hundred_at_once_end_as_some_order_of_acceptance_would(
     model = Model(PROGRAMS, list(NUMBERS.values()), 1_000_000)
     _replay(model, receiver, answers)
     await _check_states(model, config, len(answers))
+    _check_ledger(model, receiver, config)
+
+
+def _check_ledger(model: Model, receiver: Receiver, config: Path) -> None:
+    """The ledger has what the model has on record, in the order of acceptance; no byte of it can be changed unseen."""
+    order = list(dict.fromkeys(event["data"]["message_id"] for event in receiver.events))
+    for name in PEOPLE:
+        seen = model.people[name].seen
+        on_record = [message for message in order if message in seen and seen[message][1].on_record]
+        rows = [json.loads(line) for line in _keyroute(config, "ledger", name, "--json").splitlines()]
+        assert list(dict.fromkeys(row["private"]["message_id"] for row in rows)) == on_record
+    _keyroute(config, "ledger", "--seal")
+    assert _keyroute(config, "ledger", "--verify").startswith("good: ")
+    file = sorted((config.parent / "data" / "ledger").rglob("*.gz"))[0]
+    written = bytearray(gzip.decompress(file.read_bytes()))
+    written[len(written) // 2] ^= 1
+    file.write_bytes(gzip.compress(written))
+    assert "fault" in _keyroute(config, "ledger", "--verify", code=1)
+
+
+def _keyroute(config: Path, *arguments: str, code: int = 0) -> str:
+    """What a command says."""
+    command = [str(KEYROUTE), *arguments, "--config", str(config)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == code, ran.stderr
+    return ran.stdout + ran.stderr
 
 
 def _replay(model: Model, receiver: Receiver, answers: dict[str, Text]) -> None:
