@@ -12,6 +12,7 @@ from tests.consent_terms import Number, Outcome, Person, Program, Said, Standing
 
 HOUR, DAY = 3_600.0, 86_400.0
 RECOGNISED_FOR = DAY
+CONFIRMED_WITHIN = 300.0
 #: How long a question is open: that of a double opt-in, and that which programs to keep.
 LASTS: Mapping[ConsentState, float] = {"pending": 30 * DAY, "choosing": 24 * HOUR}
 OUT: tuple[ConsentState, ...] = ("unsubscribed", "choosing")

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from router.calls import Call
 from router.store import Entry
 from router.types import ConsentState, RawRequest
-from tests.consent_model import DAY, HOUR, OUT, Model
+from tests.consent_model import CONFIRMED_WITHIN, DAY, HOUR, OUT, Model
 from tests.consent_terms import Number, Outcome, Said
 from tests.consent_world import BEGAN, World
 from tests.consenting import (
@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
             return
         entries, sent = self._run(self.world.happened())
         note(f"a repeat, answered {inline}")
-        allowed = self._may_still_be_given(who, known)
+        allowed = self._may_still_be_given(who, known, self.world.now - at)
         assert inline == ([known.reply] if known.reply and number.account == "inline" and allowed else [])
         assert (entries, sent) == ([], [])
 
@@ -241,10 +241,12 @@ class Histories(RuleBasedStateMachine):
         assert decided == expected
         return sent
 
-    def _may_still_be_given(self, who: str, known: Outcome) -> bool:
-        """Nobody who has opted out since is told anything but what they asked with HELP."""
-        out = known.program and self.model.state(who, known.program, self.world.now) in OUT
-        return known.helps or bool(out) == (known.after in OUT)
+    def _may_still_be_given(self, who: str, known: Outcome, ago: float) -> bool:
+        """Nobody who has opted out since is told anything but what they asked with HELP; an opt-out is confirmed within
+        five minutes or not at all.
+        """
+        out = bool(known.program) and self.model.state(who, known.program or "", self.world.now) in OUT
+        return known.helps or (ago <= CONFIRMED_WITHIN and known.after in OUT if out else known.after not in OUT)
 
     def _compare(self) -> None:
         """What is stored of everybody is what the model knows."""

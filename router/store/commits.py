@@ -47,7 +47,8 @@ class Commit:
 class Committed:
     """What the store says of a text: whether it came for the first time, and the decision taken then, as JSON.
 
-    For a repeat `standing` has the state by now of each consent that the text may be about, and for how many seconds.
+    For a repeat `standing` has the state by now of each consent that the text may be about, and how many seconds ago
+    that began; for the repeat of an opt-out, how many seconds ago it first came.
     """
 
     first: bool

@@ -25,6 +25,8 @@
 -- The dedupe window is kept in buckets of this many seconds, so that it expires without a look at each text.
 local BUCKET = 21600
 local STATES = 5
+-- How many characters of a decision's digest stand for it.
+local ANSWER = 16
 
 local now = tonumber(ARGV[1])
 local hour = string.format('%.0f', math.floor(now / 3600e6))
@@ -35,12 +37,13 @@ local function bucket_keys(shard, index)
   return shard .. 'seen:' .. name, shard .. 'answers:' .. name
 end
 
+-- The decision that was taken on a text when it first came, and, for the confirmation of an opt-out, when, in seconds.
 local function seen_before(shard, text)
   for index = newest_bucket, newest_bucket - text.buckets, -1 do
     local seen, answers = bucket_keys(shard, index)
     local answer = redis.call('HGET', seen, text.digest)
     if answer then
-      return redis.call('HGET', answers, answer)
+      return redis.call('HGET', answers, string.sub(answer, 1, ANSWER)), tonumber(string.sub(answer, ANSWER + 1))
     end
   end
 end
@@ -268,30 +271,31 @@ local function expire(key, text)
   end
 end
 
-local function mark_seen(shard, text, decision)
+local function mark_seen(shard, text, decision, confirms)
   local seen, answers = bucket_keys(shard, newest_bucket)
-  local answer = string.sub(redis.sha1hex(decision), 1, 16)
+  local answer = string.sub(redis.sha1hex(decision), 1, ANSWER)
   redis.call('HSETNX', answers, answer, decision)
   expire(answers, text)
-  redis.call('HSET', seen, text.digest, answer)
+  redis.call('HSET', seen, text.digest, confirms and string.format('%s%.0f', answer, now / 1e6) or answer)
   expire(seen, text)
 end
 
 -- The states by now are for who still has to answer: the person may have opted out since the text first came.
-local function repeated(person, text, decision)
+-- How old the answer is counts from that text where it is known, and else from when the state began.
+local function repeated(person, text, decision, came)
   local result = {0, decision}
   for _, current in ipairs(read_person(person, text).states) do
     result[#result + 1] = current.state
-    result[#result + 1] = now - current.since
+    result[#result + 1] = now - (came and came * 1e6 or current.since)
   end
   return result
 end
 
 local function commit(person, text)
   local shard = string.match(person, '^(.-}:)')
-  local first_answer = seen_before(shard, text)
+  local first_answer, came = seen_before(shard, text)
   if first_answer then
-    return repeated(person, text, first_answer)
+    return repeated(person, text, first_answer, came)
   end
 
   local known = read_person(person, text)
@@ -312,7 +316,8 @@ local function commit(person, text)
     recorded = row.recorded
   end -- else what the person has said since holds
   record(shard, text, decision, known.known, recorded)
-  mark_seen(shard, text, decision)
+  local opts_out = row.after == 'unsubscribed' or row.after == 'choosing'
+  mark_seen(shard, text, decision, opts_out and row.otherwise ~= '' and row.after ~= current.state)
   return {1, decision}
 end
 
