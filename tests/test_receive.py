@@ -66,6 +66,16 @@ async def test_a_repeat_is_answered_with_the_reply_only_while_the_person_may_sti
         assert len(await w.entries()) == 2
 
 
+async def test_another_stop_does_not_make_the_confirmation_of_the_first_one_young_again(start: Start) -> None:
+    async with start() as w:
+        stop = w.text("STOP")
+        await w.replies(stop)
+        w.clock.now += 3600
+        assert await w.replies(w.text("STOP")) == []
+
+        assert await w.replies(stop) == []
+
+
 async def test_a_carrier_that_gives_no_replies_in_its_answer_is_given_none(start: Start) -> None:
     async with start("messenger") as w:
         assert await w.replies(w.text("help")) == []
