@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from router.config.settings import Table
+from router.config.values import Table
 from router.ports import Options
 
 

@@ -15,22 +15,9 @@ from pydantic import BaseModel
 
 from router import registry
 from router.config import Settings, load
-from router.config.settings import (
-    Account,
-    Api,
-    ApiKey,
-    Destination,
-    Keyword,
-    Ledger,
-    Limits,
-    Number,
-    Program,
-    Replies,
-    Server,
-    Store,
-    Table,
-    Worker,
-)
+from router.config.programs import Keyword, Number, Program, Replies
+from router.config.settings import Account, Api, ApiKey, Destination, Ledger, Limits, Server, Store, Worker
+from router.config.values import Table
 from router.errors import ConfigurationError
 from router.rules import CustomKeyword, KeywordSet, RuleBook
 from tests.adapter_package import write_package

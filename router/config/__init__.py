@@ -2,6 +2,7 @@
 
 from router.config.file import load
 from router.config.permissions import PERMISSIONS
-from router.config.settings import Account, ApiKey, Destination, Keyword, Number, Program, Settings
+from router.config.programs import Keyword, Number, Program
+from router.config.settings import Account, ApiKey, Destination, Settings
 
 __all__ = ["PERMISSIONS", "Account", "ApiKey", "Destination", "Keyword", "Number", "Program", "Settings", "load"]

@@ -5,7 +5,8 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from router._core import fold
-from router.config.settings import Account, Destination, Keyword, Number, Program, Replies
+from router.config.programs import Keyword, Number, Program, Replies
+from router.config.settings import Account, Destination
 from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted, suggestion
 from router.consent import ReplyKind

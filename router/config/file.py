@@ -10,25 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from router import registry
 from router.config import checks, number_kinds
-from router.config.settings import (
-    Account,
-    Api,
-    ApiKey,
-    Destination,
-    Keyword,
-    Ledger,
-    Limits,
-    Number,
-    NumberKind,
-    Program,
-    Replies,
-    Server,
-    Settings,
-    Store,
-    Table,
-    Worker,
-)
+from router.config.programs import Keyword, Number, NumberKind, Program, Replies
+from router.config.settings import Account, Api, ApiKey, Destination, Ledger, Limits, Server, Settings, Store, Worker
 from router.config.toml_lines import Loc, TomlLines
+from router.config.values import Table
 from router.config.wording import Complaint, complaints, dotted, unknown_key
 from router.disposal import empty
 from router.errors import AdapterError, ConfigurationError, Problem

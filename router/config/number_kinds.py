@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
-from router.config.settings import Number, NumberKind, Program, country_of
+from router.config.programs import Number, NumberKind, Program, country_of
 from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted
 from router.consent import ReplyKind

@@ -2,48 +2,33 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from router._core import REGIONS, NumberParseError, classify_address, fold, normalize
 from router.config.permissions import Digest, Permission
-from router.consent import EVERYTHING, OptInMode, OptOutScope, ReplyKind
+from router.config.programs import Number, Program
+from router.config.values import AsTuple, Count, Location, Table, Url, http_url, location, value_error
+from router.consent import EVERYTHING
 from router.errors import Problem
 from router.ports import Options, Secret
-from router.rules import CustomKeyword, Doubtful, KeywordSet, Layer
-from router.types import NumberType
 
 _SHORTEST_TOKEN = 16
-_SENDER_NAME = re.compile(r"[A-Za-z0-9 ]{1,11}")
-
-
-def _error(kind: str, message: str, remedy: str) -> PydanticCustomError:
-    # The texts go in as values: a brace in them is not a placeholder.
-    return PydanticCustomError(kind, "{message}", {"message": message, "remedy": remedy})
-
-
-def _path(written: object, info: ValidationInfo) -> Path:
-    if not isinstance(written, str | Path) or not str(written).strip():
-        raise _error("path_shape", "must be a path.", 'Write it in quotes, such as "data".')
-    return Path((info.context or {}).get("folder", "."), written)
 
 
 def _folder_url(written: object, info: ValidationInfo) -> str:
     """A folder, or what fsspec is asked for: whether it knows such a URL is found when it is used."""
     if not isinstance(written, str) or "://" not in written:
-        return str(_path(written, info))
+        return str(location(written, info))
     scheme, _, place = written.partition("://")
     if not (re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and place.strip("/") and place.isprintable()):
         remedy = 'Write a folder, such as "data/ledger", or a URL such as "s3://BUCKET/FOLDER".'
-        raise _error("url_shape", "is not a place for files.", remedy)
+        raise value_error("url_shape", "is not a place for files.", remedy)
     if ":" in place.rpartition("@")[0]:
         remedy = "Take it out: the package that such a URL needs reads it from the environment or a file of its own."
-        raise _error("secret_inline", "a password cannot stand in the URL.", remedy)
+        raise value_error("secret_inline", "a password cannot stand in the URL.", remedy)
     return written
 
 
@@ -52,21 +37,10 @@ def _carrier_url(written: str) -> str:
     scheme, separator, rest = written.partition("://")
     credentials, at, place = rest.rpartition("@")
     if at and (not credentials.isprintable() or set(credentials) & set(" /?#@")):
-        raise _error("url_shape", "is not a web address.", 'Write it as the carrier has it, "https://user:password@…".')
-    _http_url(f"{scheme}{separator}{place}")
-    return written
-
-
-def _http_url(written: str) -> str:
-    try:
-        parts = urlsplit(written)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    bare = written.isprintable() and not set(written) & set(" ?#@")
-    if not usable or not bare:
-        remedy = 'Write it like "https://sms.example.com/keyroute", without user, query or blanks.'
-        raise _error("url_shape", "is not a web address.", remedy)
+        raise value_error(
+            "url_shape", "is not a web address.", 'Write it as the carrier has it, "https://user:password@…".'
+        )
+    http_url(f"{scheme}{separator}{place}")
     return written
 
 
@@ -77,12 +51,12 @@ def _store_url(written: str) -> str:
         has_password = parts.password is not None or "password" in parse_qs(parts.query)
         over_network = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise _error("url_shape", "is not an address of a store.", remedy) from None
+        raise value_error("url_shape", "is not an address of a store.", remedy) from None
     if has_password:
         remedy = 'Take it out of the URL and write password = "env:NAME" or "file:PATH" below it.'
-        raise _error("secret_inline", "a password cannot stand in the URL.", remedy)
+        raise value_error("secret_inline", "a password cannot stand in the URL.", remedy)
     if not (written == "embedded" or over_network or (written.startswith("unix:///") and len(parts.path) > 1)):
-        raise _error("url_shape", "is not an address of a store.", remedy)
+        raise value_error("url_shape", "is not an address of a store.", remedy)
     return written
 
 
@@ -91,89 +65,8 @@ def _token(secret: Secret) -> Secret:
         remedy = (
             f"Put a random one of {_SHORTEST_TOKEN} characters or more there, such as `openssl rand -hex 24` prints."
         )
-        raise _error("secret_short", "the token is too short to be safe.", remedy)
+        raise value_error("secret_short", "the token is too short to be safe.", remedy)
     return secret
-
-
-def _layer(written: Layer) -> Layer:
-    if written == "keyword":
-        raise _error("layer_needed", "cannot be turned off.", "Remove it: a keyword that stands alone always counts.")
-    return written
-
-
-def _names(written: object) -> object:
-    return (written,) if isinstance(written, str) else written
-
-
-def _number(written: str) -> str:
-    kind, address = classify_address(written)
-    if kind in ("phone", "short_code"):
-        if address == written:
-            return written
-        doubt = "" if "+" in written else " if its country code is there, else put that in front"
-        raise _error("number_form", "is not written in E.164.", f'Write "{address}"{doubt}.')
-    if kind == "name" and _SENDER_NAME.fullmatch(address):
-        if address == written:
-            return written
-        raise _error("number_form", "has blanks around it.", f'Write "{address}".')
-    remedy = (
-        'Write it in E.164, such as "+14155550199", as a short code of 3 to 6 digits, such as "20202", or as the name '
-        'that texts are sent from, 1 to 11 of A-Z, a-z, 0-9 and blanks, such as "Acme Deals".'
-    )
-    raise _error("number_form", "is neither a phone number nor a short code nor a name to send from.", remedy)
-
-
-def _region(written: str) -> str:
-    if written not in REGIONS:
-        raise _error("country", "is not a country.", 'Write its two capital letters, such as "CA" or "GB".')
-    return written
-
-
-def country_of(number: str) -> str | None:
-    """The region of a number; None for a short code, a name, and a number that no numbering plan has."""
-    try:
-        return normalize(number).region if number.startswith("+") else None
-    except NumberParseError:
-        return None
-
-
-def _text(written: str) -> str:
-    if not written.strip():
-        raise _error("blank", "is blank.", "Write the text that people get, or remove the key.")
-    return written
-
-
-def _word(written: str) -> str:
-    if not fold(written):
-        raise _error("blank", "has nothing in it that a person could text.", "Write a word, or remove it.")
-    return written
-
-
-#: An alphanumeric number is a name: texts are sent from it, and none arrives.
-NumberKind = Literal[NumberType, "alphanumeric"]
-Count = Annotated[int, Field(ge=1)]
-Url = Annotated[str, AfterValidator(_http_url)]
-#: A path; a relative one counts from the folder of the configuration file.
-Location = Annotated[Path, BeforeValidator(_path)]
-Text = Annotated[str, AfterValidator(_text), Field(max_length=1600)]
-Word = Annotated[str, AfterValidator(_word), Field(max_length=160)]
-# A list in the file is a tuple here; only that is converted, what it holds stays strict.
-AsTuple = Field(strict=False)
-
-
-class Table(BaseModel):
-    """A table of the file. Unknown keys are errors; values are never coerced."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True, validate_default=True
-    )
-    #: Fields that do not stand in the table: the reader fills them in.
-    filled: ClassVar[frozenset[str]] = frozenset()
-
-    @classmethod
-    def key_names(cls) -> list[str]:
-        """The keys that may stand in the table."""
-        return [name for name in cls.model_fields if name not in cls.filled]
 
 
 class Server(Table):
@@ -289,137 +182,6 @@ class Account(Table):
         False, description="Allows `http://`, this machine and private networks for what replies are sent to."
     )
     options: Options
-
-
-class Number(Table):
-    """A number that people text to, or a name that texts are sent from."""
-
-    number: Annotated[str, AfterValidator(_number)] = Field(
-        examples=["+14155550199"],
-        description="E.164 with `+`, a short code of 3 to 6 digits, or a name that texts are sent from.",
-    )
-    account: str = Field(examples=["NAME"], description="The account that its texts come from.")
-    type: NumberKind = Field(examples=["long_code"], description="What kind of number it is.")
-    program: Annotated[tuple[str, ...], BeforeValidator(_names), AsTuple] = Field(
-        min_length=1,
-        examples=["alerts"],
-        description="The program that its texts belong to; a list for several, of which START alone means the first.",
-    )
-    country: Annotated[str, AfterValidator(_region)] | None = Field(
-        None, description="Of a short code or a name, two letters: its rules and rates. A phone number tells its own."
-    )
-    way_out: Text | None = Field(
-        None, description="Of a name: what people do to opt out, as they cannot text it (`STOP to 36111`)."
-    )
-    opt_out_scope: OptOutScope = Field(
-        "program",
-        description="What an opt-out ends at least: the `program` it names, all of the `number`, `account`, or `all`.",
-    )
-    reference: str | None = Field(
-        None, min_length=1, description="What the carrier calls the number where its webhooks do not name it."
-    )
-    carrier_answers: Annotated[tuple[Literal["opt_out", "opt_in", "help"], ...], AsTuple] | None = Field(
-        None,
-        description="What the carrier itself answers here, if not what it does by default: keyroute stays silent.",
-    )
-    texts_per_second: float | None = Field(
-        None, gt=0, description="How many texts the number may send, if the carrier has agreed to another rate."
-    )
-
-
-class Replies(Table):
-    """What a program answers in one language."""
-
-    opt_in: Text | None = Field(None, description="Welcome, when somebody has subscribed.")
-    prompt: Text | None = Field(None, description="Question of a double opt-in.")
-    opt_out: Text | None = Field(None, description="The one confirmation of an opt-out.")
-    choice: Text | None = Field(
-        None, description="The same for a number of several programs, with the question which to keep (`KEEP DEALS`)."
-    )
-    help: Text | None = Field(None, description="Answer to HELP.")
-    none: Text | None = Field(None, description="Answer to what matched nothing; silence if not set.")
-    doubtful: Text | None = Field(None, description='Question to who may have opted out, for doubtful = "ask".')
-
-
-class Keyword(Table):
-    """A program's own keyword."""
-
-    words: Annotated[tuple[Word, ...], AsTuple] = Field(
-        min_length=1, examples=[["COUPONS", "COUPON"]], description="The keyword and its other spellings."
-    )
-    intent: Literal["custom", "opt_in", "opt_out", "help", "confirm"] = Field("custom", description="What it means.")
-    anywhere: bool = Field(False, description="Whether it counts between other words too, wherever it stands.")
-    replies: Mapping[str, Text] = Field({}, description="Answer by language, for the intent `custom`.")
-
-
-class Program(Table):
-    """One purpose with one consent state per person. `destinations`: name → what the program tells that platform."""
-
-    filled: ClassVar[frozenset[str]] = frozenset({"id"})
-
-    id: str
-    name: str = Field(min_length=1, examples=["Weekly deals"], description="What platforms call the program.")
-    group_id: str | None = Field(
-        None,
-        min_length=1,
-        description="What callers of the API and CSV files call it (`subscription_group_id`), beside its id.",
-    )
-    channel: Literal["sms", "whatsapp"] = Field("sms", description="`sms` takes MMS and RCS too.")
-    purpose: Literal["marketing", "transactional"] = Field(
-        "marketing", description="Whether it is meant where people refuse marketing messages alone."
-    )
-    languages: Annotated[tuple[str, ...], AsTuple] = Field(
-        ("en",), min_length=1, description="Languages of its people; the first answers where a language has no text."
-    )
-    opt_in: OptInMode = Field(
-        "single",
-        description="Whether START subscribes, or asks for a YES first (`double`), or does both (`subscribe_first`).",
-    )
-    confirm_within_days: int = Field(30, ge=1, le=365, description="How long that YES may take.")
-    opt_in_events: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=255)], ...], AsTuple] = Field(
-        (), description="Custom events of `/users/track` that subscribe a person, such as `phone_number_captured`."
-    )
-    choose_within_hours: int = Field(
-        24, ge=1, le=720, description="How long somebody who was asked which programs to keep may name one."
-    )
-    called: Annotated[tuple[Word, ...], AsTuple] = Field(
-        (),
-        description="What else people call it behind STOP or START on a shared number, beside its id and name.",
-    )
-    reserved_words: bool | None = Field(
-        None,
-        description="Whether STOP, START, HELP and YES count when typed: if not set, on SMS, and not on WhatsApp.",
-    )
-    doubtful: Doubtful = Field(
-        "opt_out", description="What may be an opt-out: is one, is asked about once a day, or left alone."
-    )
-    layers_off: Annotated[tuple[Annotated[Layer, AfterValidator(_layer)], ...], AsTuple] = Field(
-        (), description="Ways of understanding that are not used: names of layers."
-    )
-    replies: Mapping[str, Replies] = Field({}, description="Texts by language; see below.")
-    keywords: tuple[Keyword, ...] = Field((), description="Keywords of its own; see below.")
-    destinations: Mapping[str, Options] = Field({}, description="Where its events go; see below.")
-
-    @cached_property
-    def keyword_set(self) -> KeywordSet:
-        """What the program listens to."""
-        custom = [
-            CustomKeyword(word, keyword.intent, keyword.replies, keyword.anywhere)
-            for keyword in self.keywords
-            for word in keyword.words
-        ]
-        reserved = self.channel == "sms" if self.reserved_words is None else self.reserved_words
-        off = frozenset(self.layers_off)
-        return KeywordSet(self.id, self.languages, tuple(custom), off, self.doubtful, reserved=reserved)
-
-    @property
-    def reply_texts(self) -> dict[str, dict[ReplyKind, str]]:
-        """language → kind of reply → text, of those that are set."""
-        kinds: tuple[ReplyKind, ...] = ("opt_in", "prompt", "opt_out", "choice", "help", "none", "doubtful")
-        return {
-            language: {kind: text for kind in kinds if (text := getattr(replies, kind)) is not None}
-            for language, replies in self.replies.items()
-        }
 
 
 class Destination(Table):

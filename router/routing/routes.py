@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from router.answered import NOTHING_ANSWERED, AnsweredTexts, answered_texts
 from router.config import Number, Program, Settings
-from router.config.settings import country_of
+from router.config.programs import country_of
 from router.consent import EVERYTHING, OptOutScope, ReplyKind
 from router.decide import Policy
 from router.errors import BadPayload
