@@ -181,7 +181,8 @@ class DeliveryError(RouterError):
     """A platform or carrier did not take what it was sent.
 
     `retryable` tells whether the same request can succeed later; `retry_after` is the pause that the platform asked
-    for, in seconds. `outcome_unknown` is set when the platform may have acted although no answer came.
+    for, in seconds. `outcome_unknown` is set when the platform may have acted although no answer came. `request` says
+    what was asked of which address, `answer` what came back, both fit to be kept with a dead letter; empty if not known.
     """
 
     def __init__(
@@ -192,6 +193,8 @@ class DeliveryError(RouterError):
         retry_after: float | None = None,
         status: int | None = None,
         outcome_unknown: bool = False,
+        request: str = "",
+        answer: str = "",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -199,6 +202,8 @@ class DeliveryError(RouterError):
         self.retry_after = retry_after
         self.status = status
         self.outcome_unknown = outcome_unknown
+        self.request = request
+        self.answer = answer
 
 
 class SendError(DeliveryError):

@@ -31,6 +31,7 @@ __all__ = [
     "TOLL_FREE_COUNTRIES",
     "Carrier",
     "CarrierAnswers",
+    "ChecksAliases",
     "FetchesKeys",
     "Http",
     "Options",
@@ -39,6 +40,7 @@ __all__ = [
     "Platform",
     "ReadsHeaders",
     "Secret",
+    "Warns",
 ]
 
 #: The most fields that a form or query may have. The longest that carriers send have some sixty.
@@ -166,8 +168,13 @@ class Platform(Protocol):
     batch_size: int
     #: The most people that one `ensure_aliases` takes.
     alias_batch_size: int
+    #: How many calls of `deliver` may be under way at once. One person's events are never in two of them.
+    requests_at_once: int
     #: Whether a person must be made known to the platform before an event about them can be sent.
     needs_alias: bool
+    #: Whether the first event about a person makes them known, so that it has to say more than later ones
+    #: (`Event.new_alias`). Never together with `needs_alias`.
+    makes_known: bool
     #: Whether a batch may hold only one event of a person, because the platform keeps no order inside a request.
     one_per_sender: bool
 
@@ -189,4 +196,28 @@ class Platform(Protocol):
         Raises `DeliveryError` where one reason stands for all of them. Of one person's events, none is sent
         after one that failed and can be retried: it gets the same error.
         """
+        ...
+
+
+@runtime_checkable
+class ChecksAliases(Protocol):
+    """A platform that can tell whether the people whom it is told of are still known there."""
+
+    #: How many people one `vanished` takes.
+    check_size: int
+    #: The time between two checks, in seconds; 0 for none.
+    check_every: float
+
+    async def vanished(self, http: Http, senders: Sequence[str]) -> Sequence[str]:
+        """Those of the people who are not known there any more. Raises `DeliveryError`."""
+        ...
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A platform that may be configured in a way that works and yet is not what one would expect."""
+
+    @staticmethod
+    def warnings(options: Any, programs: "dict[str, tuple[str, Any]]") -> Sequence[str]:
+        """What `keyroute check` says of it: sentences with what to do. `programs` as for `Platform`."""
         ...

@@ -242,7 +242,7 @@ class Event:
     `id` is the same on every attempt, so a receiver can drop a second copy. `message.sender` is the alias name: E.164
     with `+`. `at` is the time of acceptance in unix seconds. `programs` are those that may be meant: those of the
     number, or all of the account for an opt-out of all of it. `new_alias` says that the sender's alias was created for
-    this very text, moments ago.
+    this very text, moments ago, or is to be created with it.
     """
 
     id: str

@@ -113,7 +113,9 @@ class Braze:
     Options: ClassVar[OptionsType] = BrazeOptions
     ProgramOptions: ClassVar[OptionsType] = BrazeProgramOptions
     alias_batch_size = 50
+    requests_at_once = 8
     needs_alias = True
+    makes_known = False
     one_per_sender = True
 
     def __init__(

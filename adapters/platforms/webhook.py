@@ -56,7 +56,9 @@ class Webhook:
     # What is sent at once. A worker that dies in the middle has its successor send that much again.
     batch_size = _CONCURRENCY
     alias_batch_size = 1
+    requests_at_once = 1
     needs_alias = False
+    makes_known = False
     one_per_sender = False
 
     def __init__(

@@ -48,7 +48,9 @@ class _Removed:
     ProgramOptions: ClassVar[OptionsType] = Options
     batch_size = 100
     alias_batch_size = 1
+    requests_at_once = 1
     needs_alias = False
+    makes_known = False
     one_per_sender = False
 
     def __init__(self, name: str, options: BaseModel | None = None, programs: object = None) -> None:

@@ -16,6 +16,8 @@ class Recorder:
     Options: ClassVar[OptionsType] = Options
     ProgramOptions: ClassVar[OptionsType] = Options
     alias_batch_size = 4
+    requests_at_once = 1
+    makes_known = False
 
     def __init__(self, *, needs_alias: bool = False, one_per_sender: bool = False, batch_size: int = 10) -> None:
         self.needs_alias = needs_alias
