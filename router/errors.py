@@ -182,7 +182,8 @@ class DeliveryError(RouterError):
 
     `retryable` tells whether the same request can succeed later; `retry_after` is the pause that the platform asked
     for, in seconds. `outcome_unknown` is set when the platform may have acted although no answer came. `request` says
-    what was asked of which address, `answer` what came back, both fit to be kept with a dead letter; empty if not known.
+    what was asked of which address, `answer` what came back, both fit to be kept with a dead letter; empty where that
+    is not known.
     """
 
     def __init__(
