@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from router.delivery.aliases import AliasWorker
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
-from router.errors import DeliveryError, StoreUnavailable
+from router.errors import DeliveryError
 from router.ports import Http
 from router.telemetry import Metrics
 from tests.standins.platform import Recorder
@@ -33,17 +33,16 @@ class Answers(Recorder):
 class Asked:
     """Asks for aliases, and waits for what becomes of each."""
 
-    def __init__(self, worker: AliasWorker, gate: Gate, *, store_away: int = 0) -> None:
+    def __init__(self, worker: AliasWorker, gate: Gate) -> None:
         self.gate = gate
         self.made: list[str] = []
         self.given_up: dict[str, str] = {}
         self._worker = worker
-        self._store_away = store_away
         self._changed = asyncio.Event()
 
     def ask(self, *senders: str, since: float | None = None) -> None:
         for sender in senders:
-            self._worker.add(sender, time.time() if since is None else since, self._release, self._give_up)
+            self._worker.add(sender, time.time() if since is None else since, self._release, self._refuse)
 
     async def all_over(self, count: int) -> None:
         async with asyncio.timeout(10):
@@ -55,22 +54,19 @@ class Asked:
         self.made.append(sender)
         self._changed.set()
 
-    async def _give_up(self, sender: str, error: DeliveryError) -> None:
-        if self._store_away:
-            self._store_away -= 1
-            raise StoreUnavailable("away")
+    def _refuse(self, sender: str, error: DeliveryError) -> None:
         self.given_up[sender] = error.reason
         self._changed.set()
 
 
 @asynccontextmanager
-async def working(platform: Recorder, *, store_away: int = 0) -> AsyncIterator[Asked]:
+async def working(platform: Recorder) -> AsyncIterator[Asked]:
     gate = Gate(time.monotonic, random.Random(1))
     http = HttpClient(1.0, allow_private=False)  # not opened: the platform sends nothing
     worker = AliasWorker("crm", platform, http, gate, 60.0, Metrics(), time.time)
     task = asyncio.create_task(worker.run())
     try:
-        yield Asked(worker, gate, store_away=store_away)
+        yield Asked(worker, gate)
     finally:
         task.cancel()
 
@@ -112,11 +108,3 @@ async def test_who_waits_too_long_is_given_up_and_who_does_not_is_not() -> None:
         await asked.all_over(2)
 
     assert (asked.made, asked.given_up) == (["fresh"], {"overdue": "503"})
-
-
-async def test_who_cannot_be_given_up_while_the_store_is_away_is_later() -> None:
-    async with working(Answers(refused=["a"]), store_away=1) as asked:
-        asked.ask("a")
-        await asked.all_over(1)
-
-    assert asked.given_up == {"a": "no such alias may be"}

@@ -10,6 +10,7 @@ import pytest
 
 from router.delivery.aliases import AliasWorker
 from router.delivery.attempt import Destination, Held
+from router.delivery.dispatch import Dispatch
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
@@ -58,17 +59,11 @@ class Bench:
             if platform.needs_alias
             else None
         )
-        destination = Destination("crm", platform, http, gate, give_up_after)
-        lane = Lane(
-            Held(lease, time.monotonic() + 60),
-            destination,
-            self.outbox,
-            People(self.store),
-            aliases,
-            self.metrics,
-            time.time,
-            time.monotonic,
+        dispatch = Dispatch(
+            Destination("crm", platform, http, gate, give_up_after), self.metrics, time.time, time.monotonic
         )
+        held = Held(lease, time.monotonic() + 60)
+        lane = Lane(held, dispatch, self.outbox, People(self.store), aliases, self.metrics, time.time)
         self.running = asyncio.create_task(lane.run())
         tasks = [self.running]
         if aliases:
@@ -78,6 +73,7 @@ class Bench:
         finally:
             lane.stop()
             await cancelled(tasks)
+            await dispatch.close()
             await self.outbox.release(lease)
 
     async def settled(self) -> None:
@@ -87,6 +83,14 @@ class Bench:
             return not await self.outbox.read(0, "0-0", 1)
 
         await until(cut)
+
+    async def unparked(self) -> None:
+        """Returns when nobody's events wait in the store by themselves."""
+
+        async def gone() -> bool:
+            return not await self.outbox.parked(0, "crm")
+
+        await until(gone)
 
 
 @pytest.fixture
@@ -303,6 +307,7 @@ async def test_an_unknown_number_parks_only_its_own_texts_and_they_keep_their_or
         await bench.settled()
         platform.alias_gate.set()
         await platform.has(3)
+        await bench.unparked()
         await bench.accept("stop2", sender=0, need_alias=True)
         lane.notify()
         assert await platform.has(4) == ids("known", "stop", "start", "stop2")

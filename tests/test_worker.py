@@ -37,7 +37,7 @@ async def test_destinations_that_do_not_answer_hold_up_a_stop_once_and_not_once_
             await commits.commit(text(str(i), LEAVE, sender=sender, destinations=("crm",), need_alias=()))
         works = Worker(settings, Routing(settings), store, "w", _no_block, Metrics(), time.time)
         await works.start()
-        await receiver.until(lambda: receiver.in_flight == 40, 10)
+        await receiver.until(lambda: receiver.in_flight >= 5, 10)
         began = time.monotonic()
         await works.stop()
         took = time.monotonic() - began

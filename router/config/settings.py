@@ -193,6 +193,10 @@ class Destination(Table):
     timeout_seconds: float = Field(10, gt=0, le=300, description="How long one request may take.")
     allow_private: bool = Field(False, description="Allows `http://`, this machine and private networks.")
     give_up_after_hours: float = Field(72, gt=0, le=720, description="When a failing delivery becomes a dead letter.")
+    retry_unknown_outcomes: bool = Field(
+        True,
+        description="Whether what may have arrived already, although no answer came, is sent again or a dead letter.",
+    )
     options: Options
 
 

@@ -1,21 +1,24 @@
 """The worker that makes unknown people known to a platform: many at a time, each once, while their texts wait."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from router.delivery.attempt import adapter_fault
 from router.delivery.gate import Gate
-from router.errors import DeliveryError, LeaseLost, StoreUnavailable
+from router.errors import DeliveryError
 from router.ports import Http, Platform
 from router.telemetry import Metrics
 
 _log = structlog.get_logger("router.delivery.aliases")
 
+#: How many requests may be under way at once.
+_AT_ONCE = 4
+
 Release = Callable[[str], None]
-GiveUp = Callable[[str, DeliveryError], Awaitable[None]]
+Refuse = Callable[[str, DeliveryError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class _Request:
     sender: str
     since: float
     release: Release
-    give_up: GiveUp
+    refuse: Refuse
 
 
 class AliasWorker:
@@ -49,15 +52,21 @@ class AliasWorker:
         self._metrics = metrics
         self._queue: asyncio.Queue[_Request] = asyncio.Queue()
 
-    def add(self, sender: str, since: float, release: Release, give_up: GiveUp) -> None:
-        """Asks for the alias of a person whose texts wait `since` then, in unix seconds.
+    def add(self, sender: str, since: float, release: Release, refuse: Refuse) -> None:
+        """Asks for the alias of a person whose texts wait `since` then, in unix seconds. One who is asked for must not
+        be asked for again before one of the two is called.
 
-        `release` is called when it exists, `give_up` if the platform refuses it or does not make it in time.
+        `release` is called when it exists, `refuse` if the platform refuses it or does not make it in time.
         """
-        self._queue.put_nowait(_Request(sender, since, release, give_up))
+        self._queue.put_nowait(_Request(sender, since, release, refuse))
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(_AT_ONCE, self._platform.requests_at_once)):
+                tasks.create_task(self._work())
+
+    async def _work(self) -> None:
         while True:
             batch = [await self._queue.get()]
             while not self._queue.empty() and len(batch) < self._platform.alias_batch_size:
@@ -74,11 +83,11 @@ class AliasWorker:
                     request.release(request.sender)
                 return
             if not error.retryable:
-                await self._refused(batch, error)
+                await self._split(batch, error)
                 return
             _log.warning("alias creation will be retried", destination=self._name, reason=error.reason)
             self._gate.failed(error)
-            batch = await self._without_overdue(batch, error)
+            batch = self._without_overdue(batch, error)
 
     async def _attempt(self, senders: Sequence[str]) -> DeliveryError | None:
         try:
@@ -89,29 +98,23 @@ class AliasWorker:
             return adapter_fault(error, self._name, self._metrics)
         return None
 
-    async def _without_overdue(self, batch: list[_Request], error: DeliveryError) -> list[_Request]:
+    def _without_overdue(self, batch: list[_Request], error: DeliveryError) -> list[_Request]:
         """Those that can wait longer; the others are given up on."""
         limit = self._clock() - self._give_up_after
         for request in batch:
             if request.since <= limit:
-                await self._give_up_on(request, error)
+                self._refuse(request, error)
         return [request for request in batch if request.since > limit]
 
-    async def _refused(self, batch: list[_Request], error: DeliveryError) -> None:
+    async def _split(self, batch: list[_Request], error: DeliveryError) -> None:
         """One person may spoil the request for all: halve it until that one stands alone."""
         if len(batch) == 1:
-            await self._give_up_on(batch[0], error)
+            self._refuse(batch[0], error)
             return
         middle = len(batch) // 2
         await self._create(batch[:middle])
         await self._create(batch[middle:])
 
-    async def _give_up_on(self, request: _Request, error: DeliveryError) -> None:
+    def _refuse(self, request: _Request, error: DeliveryError) -> None:
         _log.warning("alias given up", destination=self._name, reason=error.reason)
-        try:
-            await request.give_up(request.sender, error)
-        except LeaseLost:
-            _log.info("sender left to another worker", destination=self._name)
-        except StoreUnavailable:
-            self._queue.put_nowait(request)
-            self._gate.failed(error)
+        request.refuse(request.sender, error)

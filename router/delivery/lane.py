@@ -1,66 +1,86 @@
-"""One shard's outbox on its way to one destination: in order, in batches, nothing skipped."""
+"""One shard's outbox on its way to one destination: in order, nothing skipped, everything recorded."""
 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+
+import structlog
 
 from router.delivery.aliases import AliasWorker
-from router.delivery.attempt import Attempt, Attempts, Destination, Held, Waiting
-from router.delivery.gate import Gate
-from router.errors import DeliveryError
-from router.store import Entry, Outbox, Parked, People, Steps
+from router.delivery.attempt import Held, Outcome, Waiting
+from router.delivery.books import Books
+from router.delivery.dispatch import Dispatch, Line
+from router.delivery.window import Window
+from router.errors import DeliveryError, StoreUnavailable
+from router.store import Entry, Outbox, People, Steps
 from router.telemetry import Metrics
 from router.types import Event
+
+_log = structlog.get_logger("router.delivery.lane")
+
+#: How many entries are held in memory from the first open one on, and how many are read at once.
+_WINDOW, _READ_AT_ONCE = 500, 200
+#: How many people's events may wait in the store by themselves before no more is read.
+_MOST_PARKED = 10_000
+#: How many people's waiting events are fetched at once, and how many of each.
+_FETCHED_AT_ONCE, _FETCHED_EACH = 100, 20
+#: The shortest time from one record of deliveries to the next, in seconds. What a process that is killed had delivered
+#: since is delivered again.
+_RECORD_EVERY = 0.02
+#: The pause of a person whose event fails while others are taken, in seconds: the first, doubled each time, and the
+#: longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0
+#: Before a store is asked again that did not answer, in seconds.
+_STORE_PAUSE = 0.2
 
 
 class Lane:
     """Delivers one shard's events to one destination, under a lease.
 
-    Texts of a person whom the platform does not know yet are parked; the person's later texts queue up behind them,
-    everybody else's go on.
+    Texts of a person whom the platform does not know yet are parked in the store; the person's later texts queue up
+    behind them, everybody else's go on.
     """
 
     def __init__(
         self,
         held: Held,
-        destination: Destination,
+        dispatch: Dispatch,
         outbox: Outbox,
         people: People,
         aliases: AliasWorker | None,
         metrics: Metrics,
         clock: Callable[[], float],
-        monotonic: Callable[[], float],
     ) -> None:
-        self._held = held
-        self._destination = destination
-        self._platform = destination.platform
+        self.held = held
+        self.closed = False
+        self._dispatch = dispatch
+        self._platform = dispatch.destination.platform
+        self._name = dispatch.destination.name
         self._outbox = outbox
         self._people = people
         self._aliases = aliases
         self._metrics = metrics
         self._clock = clock
-        self._attempts = Attempts(held, destination, metrics, clock, monotonic)
+        self._turn = 0
+        self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
         self._news = asyncio.Event()
-        self._released: asyncio.Queue[str] = asyncio.Queue()
-        #: Whoever failed alone is tried again at its own pace, and holds up nobody else.
-        self._parked_gate = Gate(monotonic, random.Random())  # noqa: S311 (jitter, not a secret)
-        self._parked: set[str] = set()
-        #: Held while the store is told what became of parked texts and `_parked` is brought in line with it.
-        self._books = asyncio.Lock()
-        self._position = ""
-        self._ahead: set[str] = set()
-        self._stopping = False
+        self._to_record = asyncio.Event()
+        self._window = Window("0-0", ())
+        self._lines: dict[str, Line] = {}
+        self._books = Books()
+        self._asking: list[Line] = []
+        self._to_fetch: dict[Line, None] = {}
+        self._recorded: tuple[str, list[str]] = ("", [])
 
     @property
     def shard(self) -> int:
         """The shard that is delivered."""
-        return self._held.lease.shard
+        return self.held.lease.shard
 
     @property
     def in_flight(self) -> bool:
-        """Whether an attempt is under way now."""
-        return self._attempts.in_flight > 0
+        """Whether a request is under way now, or was, and the store does not know yet what became of it."""
+        return any(line.under_way for line in self._lines.values()) or bool(self._books)
 
     @property
     def grace(self) -> float:
@@ -71,209 +91,264 @@ class Lane:
         """The shard has new entries."""
         self._news.set()
 
+    def offer(self, after: str, entries: Sequence[Entry]) -> None:
+        """The shard has these new entries, which follow the one with the id `after`."""
+        if after == self._window.newest and not self._full and not self.closed:
+            self._take_up(entries)
+        else:
+            self._news.set()
+
     def release(self, sender: str) -> None:
-        """The sender's alias exists: its parked texts can go."""
-        self._released.put_nowait(sender)
+        """The sender's alias exists: what waits for it can go."""
+        if line := self._lines.get(sender):
+            self._books.known[sender] = True
+            self._fetch(line)
+
+    def refuse(self, sender: str, error: DeliveryError) -> None:
+        """The platform refuses the sender's alias for good: so it would all of the sender's texts."""
+        if line := self._lines.get(sender):
+            line.refused = error
+            self._fetch(line)
+
+    def forget(self, sender: str) -> None:
+        """The sender's alias does not exist any more."""
+        self._books.known[sender] = False
+        self._to_record.set()
 
     async def run(self) -> None:
         """Delivers until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
-        self._parked.clear()
-        self._released = asyncio.Queue()
-        self._position, self._ahead = await self._outbox.position(self.shard, self._destination.name)
-        for sender in await self._outbox.parked(self.shard, self._destination.name):
-            head = await self._head(sender)
-            self._wait(sender, head.joined if head else self._clock())
+        await self._begin()
         try:
             async with asyncio.TaskGroup() as tasks:
-                releasing = tasks.create_task(self._release_parked())
-                await self._follow()
-                releasing.cancel()
+                following = tasks.create_task(self._follow())
+                await self._keep_books()
+                following.cancel()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
-
-    async def _follow(self) -> None:
-        """Works through the outbox, then waits for news of it."""
-        while not self._stopping:
-            self._news.clear()
-            entries = await self._outbox.read(self.shard, self._position, self._platform.batch_size)
-            if entries:
-                await self._settle(entries)
-            else:
-                await self._news.wait()
+        finally:
+            for line in self._lines.values():
+                line.gone = True
 
     def stop(self) -> None:
-        """Ends `run` after the attempt that is under way."""
-        self._stopping = True
+        """Ends `run` after the requests that are under way."""
+        self.closed = True
         self._news.set()
+        self._to_record.set()
 
-    async def _settle(self, entries: list[Entry]) -> None:
-        """Sees to it that each entry is delivered, parked, passed over or given up on."""
-        pending = await self._take_up(entries, entries, [])
-        while pending and not self._stopping:
-            attempt = await self._attempts.make(self._batch(pending), self._destination.gate)
-            if attempt.settled:
-                pending = await self._note_attempt(entries, pending, attempt)
-            elif len(pending) < self._platform.batch_size:
-                # One text that nobody takes must not hide that others would be taken.
-                more = await self._outbox.read(self.shard, entries[-1].id, self._platform.batch_size - len(pending))
-                entries += more
-                pending = await self._take_up(entries, more, pending)
+    async def _begin(self) -> None:
+        self._books, self._lines, self._asking, self._to_fetch = Books(), {}, [], {}
+        self._window = Window(*await self._outbox.position(self.shard, self._name))
+        self._recorded = self._window.books()
+        for sender in await self._outbox.parked(self.shard, self._name):
+            line = self._lines[sender] = Line(self, sender, parked=True)
+            self._make_known(line, self._clock())
 
-    async def _take_up(self, entries: list[Entry], fresh: Sequence[Entry], pending: list[Entry]) -> list[Entry]:
-        """The open ones with those of the fresh entries that are to be delivered; the rest is parked or passed over."""
-        steps, parked, wanted = await self._sort([entry for entry in fresh if entry.id not in self._ahead])
-        pending = pending + wanted
-        if parked or (fresh and not pending):
-            self._advance(steps, entries, pending)
-            await self._record(steps, parked)
-        return pending
-
-    async def _note_attempt(self, entries: list[Entry], pending: list[Entry], attempt: Attempt[Entry]) -> list[Entry]:
-        """Records an attempt; what is still open. A sender who failed while others did not waits by itself."""
-        steps = Steps()
-        self._give_up(steps, attempt)
-        failed = {entry.event.message.sender for entry in attempt.failed} if attempt.taken else set()
-        still_open, parked = [], []
-        for entry in pending:
-            sender = entry.event.message.sender
-            if entry.id in attempt.settled:
+    async def _follow(self) -> None:
+        """Takes up what is in the outbox, then waits for news of it."""
+        while not self.closed:
+            self._news.clear()
+            try:
+                await self._ask()
+                entries = [] if self._full else await self._read()
+            except StoreUnavailable as error:
+                _log.warning("outbox not read, tried again", shard=self.shard, error=str(error))
+                await asyncio.sleep(_STORE_PAUSE)
                 continue
-            if sender in failed:
-                steps.park(sender, entry)
-                parked.append(sender)
-            else:
-                still_open.append(entry)
-        self._advance(steps, entries, still_open)
-        await self._record(steps, parked)
-        return still_open
+            if entries:
+                self._take_up(entries)
+            elif not self._asking:
+                await self._news.wait()
 
-    def _advance(self, steps: Steps, entries: Sequence[Entry], pending: Sequence[Entry]) -> None:
-        """Moves the position to before the first open entry, and notes the settled ones beyond it."""
-        opened = {entry.id for entry in pending}
-        first_open = next((i for i, entry in enumerate(entries) if entry.id in opened), len(entries))
-        if first_open:
-            self._position = entries[first_open - 1].id
-        self._ahead = {entry.id for entry in entries[first_open:] if entry.id not in opened}
-        steps.position(self._position, sorted(self._ahead))
+    @property
+    def _full(self) -> bool:
+        return len(self._window) >= _WINDOW or len(self._lines) >= _MOST_PARKED
 
-    async def _sort(self, entries: Sequence[Entry]) -> tuple[Steps, list[str], list[Entry]]:
-        """What to park (as steps, with its senders) and what to deliver; the rest is not for this platform."""
-        wanted = [
-            entry for entry in entries if self._destination.name in entry.destinations and self._wanted(entry.event)
-        ]
-        unknown = await self._unknown(wanted)
-        steps, parked, pending = Steps(), [], []
-        for entry in wanted:
-            sender = entry.event.message.sender
-            if sender in self._parked or sender in unknown:
-                steps.park(sender, entry)
-                parked.append(sender)
+    async def _read(self) -> list[Entry]:
+        while True:
+            newest = self._window.newest
+            entries = await self._outbox.read(self.shard, newest, _READ_AT_ONCE)
+            if newest == self._window.newest:  # else some were offered meanwhile
+                return entries
+
+    def _take_up(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if not self._window.take_in(entry.id):
+                continue
+            if self._name not in entry.destinations or not self._wanted(entry.event):
+                self._window.settle(entry.id)
+                self._to_record.set()
             else:
-                pending.append(entry)
-        return steps, parked, pending
+                self._join(entry)
 
     def _wanted(self, event: Event) -> bool:
         wanted = self._platform.wants(event)
         if not wanted:
-            self._metrics.deliveries.labels(self._destination.name, "ignored").inc()
+            self._metrics.deliveries.labels(self._name, "ignored").inc()
         return wanted
 
-    async def _unknown(self, entries: Sequence[Entry]) -> set[str]:
-        """The senders whose alias did not exist when they wrote, and does not now."""
-        if not self._platform.needs_alias:
-            return set()
-        senders = {
-            entry.event.message.sender for entry in entries if self._destination.name not in entry.known
-        } - self._parked
-        return senders - await self._people.known(self._destination.name, sorted(senders)) if senders else senders
-
-    async def _record(self, steps: Steps, parked: Sequence[str]) -> None:
-        async with self._books:
-            await self._outbox.settle(self._held.lease, self._destination.name, steps)
-            for sender in parked:
-                self._wait(sender, self._clock())
-
-    def _wait(self, sender: str, since: float) -> None:
-        # Also called for a sender that was let go while its next text was on the way here.
-        if sender not in self._parked:
-            self._parked.add(sender)
-            if self._aliases:
-                self._aliases.add(sender, since, self.release, self._give_up_on)
-            else:
-                self.release(sender)
-
-    def _batch(self, pending: Sequence[Waiting]) -> list[Waiting]:
-        if not self._platform.one_per_sender:
-            return list(pending[: self._platform.batch_size])
-        first = {entry.event.message.sender: entry for entry in reversed(pending)}
-        return list(reversed(first.values()))[: self._platform.batch_size]
-
-    def _give_up(self, steps: Steps, attempt: Attempt[Any]) -> None:
-        for entry, error in attempt.dead:
-            steps.dead(error.reason, self._clock(), self._destination.name, entry)
-
-    async def _release_parked(self) -> None:
-        """Delivers the texts of senders whose alias exists by now, the oldest of each, several senders at a time."""
-        senders: dict[str, None] = {}
-        while not self._stopping:
-            released = [] if senders else [await self._released.get()]
-            while not self._released.empty():
-                released.append(self._released.get_nowait())
-            if released and self._platform.needs_alias:
-                await self._note_known(released)
-            if released:
-                senders |= dict.fromkeys(released)
-            await self._deliver_parked(senders)
-
-    async def _note_known(self, senders: Sequence[str]) -> None:
-        steps = Steps()
-        for sender in senders:
-            steps.known(sender)
-        await self._outbox.settle(self._held.lease, self._destination.name, steps)
-
-    async def _deliver_parked(self, senders: dict[str, None]) -> None:
-        """One attempt; takes those out of `senders` of whom nothing is parked any more."""
-        chosen = list(senders)[: self._platform.batch_size]
-        for sender in chosen:
-            senders[sender] = senders.pop(sender)  # to the end: who fails does not keep the others waiting
-        heads = await asyncio.gather(*(self._head(sender) for sender in chosen))
-        batch = [head for head in heads if head]
-        steps = Steps()
-        done: list[str] = []
-        if batch:
-            attempt = await self._attempts.make(batch, self._parked_gate)
-            self._give_up(steps, attempt)
-            done = [entry.event.message.sender for entry in (*attempt.taken, *(entry for entry, _ in attempt.dead))]
-        gone = [sender for sender, head in zip(chosen, heads, strict=True) if head is None]
-        await self._unpark(senders, steps, [*((sender, 1) for sender in done), *((sender, 0) for sender in gone)])
-
-    async def _head(self, sender: str) -> Parked | None:
-        entries = await self._outbox.parked_entries(self.shard, self._destination.name, sender, 1)
-        return entries[0] if entries else None
-
-    async def _unpark(self, senders: dict[str, None], steps: Steps, settled: Sequence[tuple[str, int]]) -> None:
-        """Takes settled texts off the parked ones; a sender with none left is parked no more."""
-        for sender, count in settled:
-            steps.unpark(sender, count)
-        if not steps.arguments:
+    def _join(self, entry: Entry) -> None:
+        """Puts an entry at the end of its sender's line."""
+        sender = entry.event.message.sender
+        line = self._lines.get(sender)
+        if line is None:
+            line = self._lines[sender] = Line(self, sender)
+            if self._platform.needs_alias and self._name not in entry.known:
+                line.asking = True
+                self._asking.append(line)
+                self._news.set()
+        if line.parked:
+            self._park(line, entry)
             return
-        async with self._books:
-            left = await self._outbox.settle(self._held.lease, self._destination.name, steps)
-            for (sender, _), count in zip(settled, left, strict=True):
-                if not count:
-                    self._parked.discard(sender)
-                    del senders[sender]
+        line.waiting.append(entry)
+        if not (line.asking or line.queued or line.under_way):
+            self._dispatch.add(line)
 
-    async def _give_up_on(self, sender: str, error: DeliveryError) -> None:
-        """The platform refuses the sender's alias for good: so it would all of the sender's texts."""
-        while entries := await self._outbox.parked_entries(self.shard, self._destination.name, sender, 100):
-            steps = Steps()
-            for entry in entries:
-                steps.dead(error.reason, self._clock(), self._destination.name, entry)
-            steps.unpark(sender, len(entries))
-            async with self._books:
-                left = await self._outbox.settle(self._held.lease, self._destination.name, steps)
-                if not left[0]:
-                    self._parked.discard(sender)
-            self._metrics.deliveries.labels(self._destination.name, "dead").inc(len(entries))
-        self._parked.discard(sender)
+    async def _ask(self) -> None:
+        """Sends those whose alias has come to exist since they wrote, and parks the others."""
+        asked, self._asking = self._asking, []
+        try:
+            known = await self._people.known(self._name, [line.sender for line in asked]) if asked else set()
+        except StoreUnavailable:
+            self._asking = asked + self._asking
+            raise
+        for line in asked:
+            line.asking = False
+            if line.sender in known:
+                self._dispatch.add(line)
+            else:
+                self._make_known(line, line.waiting[0].joined)
+                self._park_all(line)
+
+    def _make_known(self, line: Line, since: float) -> None:
+        if self._aliases:
+            self._aliases.add(line.sender, since, self.release, self.refuse)
+        else:
+            self._fetch(line)
+
+    def _park_all(self, line: Line) -> None:
+        line.parked = True
+        waiting = list(line.waiting)
+        line.waiting.clear()
+        for item in waiting:
+            self._park(line, item)
+
+    def _park(self, line: Line, item: Waiting) -> None:
+        if isinstance(item, Entry):  # else it is parked already
+            line.untold += 1
+            self._books.parked.append((line, item))
+            self._to_record.set()
+
+    def _fetch(self, line: Line) -> None:
+        self._to_fetch[line] = None
+        self._to_record.set()
+
+    def sent(self, line: Line, outcome: Outcome) -> None:
+        """What became of the first events of a line."""
+        for error in outcome.settled:
+            self._settle(line, line.waiting.popleft(), error)
+        if outcome.settled:
+            line.failures = 0
+        if outcome.failed and outcome.alone:
+            self._hold_back(line, outcome.failed)
+        elif line.waiting and not self.closed:
+            self._dispatch.add(line)
+        elif not (line.parked or line.waiting):
+            del self._lines[line.sender]
+        self._to_record.set()
+
+    def _settle(self, line: Line, item: Waiting, error: DeliveryError | None) -> None:
+        if isinstance(item, Entry):
+            self._window.settle(item.id)
+            if self._platform.makes_known and error is None and self._name not in item.known:
+                self._books.known[line.sender] = True
+        else:
+            self._books.unparked[line] = self._books.unparked.get(line, 0) + 1
+        if error:
+            _log.warning("event given up", destination=self._name, event_id=item.event.id, reason=error.reason)
+            self._metrics.deliveries.labels(self._name, "dead").inc()
+            self._books.dead.append((item, error))
+
+    def _hold_back(self, line: Line, error: DeliveryError) -> None:
+        """A person whose event fails while others are taken waits alone, and in the store, so that the others go on."""
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**line.failures) * self._chance.uniform(0.5, 1.0)
+        line.failures = min(line.failures + 1, 16)
+        if line.parked:
+            again: Callable[[Line], None] = self._dispatch.add
+        else:
+            self._park_all(line)
+            again = self._fetch
+        asyncio.get_running_loop().call_later(error.retry_after or pause, self._again, again, line)
+
+    def _again(self, begin: Callable[[Line], None], line: Line) -> None:
+        if not (self.closed or line.gone):
+            begin(line)
+
+    async def _keep_books(self) -> None:
+        """Records what became of events, and fetches those that have waited by themselves."""
+        while not (self.closed and not self.in_flight):
+            await self._to_record.wait()
+            self._to_record.clear()
+            await self._record()
+            if self._to_fetch and not self.closed:
+                await self._fetch_parked()
+            elif not (self._books.parked or self.closed):
+                await asyncio.sleep(_RECORD_EVERY)
+
+    async def _record(self) -> None:
+        """Tells the store, as often as it takes."""
+        books, self._books = self._books, Books()
+        for _, entry in books.parked:
+            self._window.settle(entry.id)
+        position = self._window.books()
+        if position == self._recorded and not books:
+            return
+        full = self._full
+        self._turn += 1
+        left = await self._told(books.steps(self._turn, self._name, self._clock(), position))
+        self._recorded = position
+        for line, _ in books.parked:
+            line.untold -= 1
+        for line, count in zip(books.unparked, left, strict=True):
+            if line.waiting or line in self._books.unparked:
+                continue  # more of them are settled meanwhile, or will be
+            if count or line.untold:
+                self._fetch(line)
+            else:
+                del self._lines[line.sender]
+        if full:
+            self._news.set()
+
+    async def _told(self, steps: Steps) -> list[int]:
+        while True:
+            try:
+                return await self._outbox.settle(self.held.lease, self._name, steps)
+            except StoreUnavailable as error:
+                _log.warning("deliveries not recorded, tried again", shard=self.shard, error=str(error))
+                await asyncio.sleep(_STORE_PAUSE)
+
+    async def _fetch_parked(self) -> None:
+        """Sends the first of those who wait by themselves, or gives them up."""
+        lines = list(self._to_fetch)[:_FETCHED_AT_ONCE]
+        senders = [line.sender for line in lines]
+        try:
+            found = await self._outbox.parked_entries(self.shard, self._name, senders, _FETCHED_EACH)
+        except StoreUnavailable as error:
+            _log.warning("waiting events not read, tried again", shard=self.shard, error=str(error))
+            await asyncio.sleep(_STORE_PAUSE)
+            found = []
+        for line, items in zip(lines if found else [], found, strict=True):
+            del self._to_fetch[line]
+            if line.queued or line.under_way or line.waiting:
+                continue
+            line.waiting.extend(items)
+            if not items and line.untold:
+                self._to_fetch[line] = None
+            elif not items:
+                del self._lines[line.sender]
+            elif line.refused:
+                while line.waiting:
+                    self._settle(line, line.waiting.popleft(), line.refused)
+            else:
+                self._dispatch.add(line)
+        if self._to_fetch or bool(self._books):
+            self._to_record.set()

@@ -95,6 +95,10 @@ class LedgerLane:
         """The shard has new entries."""
         self._news.set()
 
+    def offer(self, after: str, entries: Sequence[Entry]) -> None:
+        """The shard has these new entries, which follow the one with the id `after`."""
+        self.notify()
+
     def stop(self) -> None:
         """Ends `run`, and lets no file be put in place any more."""
         self._stopping = True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -113,6 +113,10 @@ class ReplyLane:
     def notify(self) -> None:
         """The shard has new entries."""
         self._changed.set()
+
+    def offer(self, after: str, entries: Sequence[Entry]) -> None:
+        """The shard has these new entries, which follow the one with the id `after`."""
+        self.notify()
 
     def stop(self) -> None:
         """Ends `run` after the texts that are under way."""

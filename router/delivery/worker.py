@@ -15,6 +15,7 @@ from router import registry
 from router.config import Settings
 from router.delivery.aliases import AliasWorker
 from router.delivery.attempt import Destination, Held
+from router.delivery.dispatch import Dispatch
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
@@ -22,7 +23,7 @@ from router.delivery.ledger import LedgerLane, recording
 from router.delivery.pace import Pace
 from router.delivery.replies import Block, ReplyLane, Sending
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
-from router.ports import Http, Options, OptionsType, Platform
+from router.ports import Http, Options, OptionsType
 from router.routing import Routing
 from router.store import LEDGER, Ledger, Outbox, People, Store, Workers
 from router.tasks import cancelled
@@ -36,6 +37,8 @@ _GRACE = 5.0
 _PAUSE = 0.2
 #: How long one wait for news lasts; a shard taken meanwhile is watched from the next one on. In seconds.
 _LONGEST_WAIT = 0.5
+#: How many new entries of a shard are read at once, for all lanes together.
+_READ_AT_ONCE = 200
 
 
 _AnyLane = Lane | ReplyLane | LedgerLane
@@ -97,12 +100,20 @@ class Worker:
         self._owner = owner
         self._shards = range(store.keys.shards)
         self._clients: list[HttpClient] = []
-        self._destinations: dict[str, tuple[Destination, AliasWorker | None]] = {}
+        self._dispatches: dict[str, tuple[Dispatch, AliasWorker | None]] = {}
         for name, configured in settings.destinations.items():
             http = HttpClient(configured.timeout_seconds, configured.allow_private)
             self._clients.append(http)
             platform = registry.platform(configured.platform)(name, configured.options, settings.program_options(name))
-            self._add_destination(name, platform, http, configured.give_up_after_hours * 3600)
+            destination = Destination(
+                name,
+                platform,
+                http,
+                _gate(),
+                configured.give_up_after_hours * 3600,
+                configured.retry_unknown_outcomes,
+            )
+            self._add_destination(destination)
         self._sendings: dict[str, Sending] = {}
         for account in routing.accounts.values():
             if account.reply_lane:
@@ -119,26 +130,35 @@ class Worker:
         for client in self._clients:
             await self._open.enter_async_context(client)
         parts = [("leases", self._hold_leases), ("watch", self._watch)]
-        parts += [("aliases", aliases.run) for _, aliases in self._destinations.values() if aliases]
+        parts += [("aliases", aliases.run) for _, aliases in self._dispatches.values() if aliases]
         self._tasks = [asyncio.create_task(self._kept_up(part, run)) for part, run in parts]
 
     async def stop(self) -> None:
         """Lets requests that are under way finish, then gives the shards up."""
         await cancelled(self._tasks)
         await self._drop(list(self._held))
+        for dispatch, _ in self._dispatches.values():
+            await dispatch.close()
         try:
             await self._workers.leave()
         except StoreUnavailable as error:
             _log.warning("worker left without saying so", error=str(error))
         await self._open.aclose()
 
-    def _add_destination(self, name: str, platform: Platform, http: Http, give_up_after: float) -> None:
-        destination = Destination(name, platform, http, _gate(), give_up_after)
-        # A gate of its own: what is wrong with creating aliases must not hold up deliveries.
+    def _add_destination(self, destination: Destination) -> None:
+        dispatch = Dispatch(destination, self._metrics, self._clock, time.monotonic)
         aliases = None
-        if platform.needs_alias:
-            aliases = AliasWorker(name, platform, http, _gate(), give_up_after, self._metrics, self._clock)
-        self._destinations[name] = (destination, aliases)
+        if destination.platform.needs_alias:
+            aliases = AliasWorker(
+                destination.name,
+                destination.platform,
+                destination.http,
+                _gate(),  # its own: what is wrong with creating aliases must not hold up deliveries
+                destination.give_up_after,
+                self._metrics,
+                self._clock,
+            )
+        self._dispatches[destination.name] = (dispatch, aliases)
 
     def _add_sending(self, settings: Settings, routing: Routing, account: str) -> None:
         found, configured = routing.accounts[account], settings.accounts[account]
@@ -189,15 +209,17 @@ class Worker:
         if shard in self._held:
             self._held[shard].until = until
             return
-        removed = await self._outbox.destinations(shard) - {*self._destinations, *self._sendings, LEDGER}
+        removed = await self._outbox.destinations(shard) - {*self._dispatches, *self._sendings, LEDGER}
         self._held[shard] = Held(lease, until)
         for name in removed:
-            self._add_destination(name, _Removed(name), HttpClient(1.0, allow_private=False), 0.0)
-        self._seen[shard] = "0-0"
+            self._add_destination(
+                Destination(name, _Removed(name), HttpClient(1.0, allow_private=False), _gate(), give_up_after=0.0)
+            )
+        self._seen[shard] = await self._outbox.newest(shard)
         held, metrics, clock = self._held[shard], self._metrics, self._clock
         lanes: list[_AnyLane] = [
-            Lane(held, destination, self._outbox, self._people, aliases, metrics, clock, time.monotonic)
-            for destination, aliases in self._destinations.values()
+            Lane(held, dispatch, self._outbox, self._people, aliases, metrics, clock)
+            for dispatch, aliases in self._dispatches.values()
         ]
         lanes += [
             ReplyLane(held, sending, self._outbox, self._people, self._block, metrics, clock, time.monotonic)
@@ -259,15 +281,15 @@ class Worker:
         while True:
             await self._holding.wait()
             try:
-                news = await self._outbox.wait(dict(self._seen), _LONGEST_WAIT)
+                news = await self._outbox.wait(dict(self._seen), _LONGEST_WAIT, _READ_AT_ONCE)
             except StoreUnavailable:
                 await asyncio.sleep(_PAUSE)
                 continue
-            for shard, newest in news.items():
+            for shard, entries in news.items():
                 if shard in self._seen:
-                    self._seen[shard] = newest
-                for lane, _ in self._lanes.get(shard, ()):
-                    lane.notify()
+                    after, self._seen[shard] = self._seen[shard], entries[-1].id
+                    for lane, _ in self._lanes.get(shard, ()):
+                        lane.offer(after, entries)
 
 
 def _gate() -> Gate:

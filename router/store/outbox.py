@@ -58,9 +58,14 @@ class Parked:
 
 
 class Steps:
-    """What became of some entries at one destination; recorded all at once by `Outbox.settle`."""
+    """What became of some entries at one destination; recorded all at once by `Outbox.settle`.
 
-    def __init__(self) -> None:
+    `turn`, if not 0, numbers them under a lease: told to the store once more, because it was not known whether that had
+    succeeded, they have no second effect.
+    """
+
+    def __init__(self, turn: int = 0) -> None:
+        self.turn = turn
         self.arguments: list[str | bytes | int] = []
 
     def position(self, entry_id: str, ahead: Sequence[str]) -> None:
@@ -74,6 +79,10 @@ class Steps:
     def known(self, sender: str) -> None:
         """The sender's alias exists."""
         self.arguments += ("known", sender)
+
+    def unknown(self, sender: str) -> None:
+        """The sender's alias does not exist any more."""
+        self.arguments += ("unknown", sender)
 
     def unpark(self, sender: str, count: int) -> None:
         """The sender's first `count` waiting entries are settled."""
@@ -170,11 +179,15 @@ class Outbox:
         found = await asked(self._redis.xrange(self._keys.outbox(shard), min=f"({after}", count=count))
         return [_entry(entry_id, fields) for entry_id, fields in cast("list[Any]", found)]
 
-    async def wait(self, after: dict[int, str], seconds: float) -> dict[int, str]:
-        """Waits until a shard has an entry beyond the given id; the shards that do, each with its newest id."""
+    async def wait(self, after: dict[int, str], seconds: float, count: int) -> dict[int, list[Entry]]:
+        """Waits until a shard has an entry beyond the given id: up to `count` that follow, of each shard that does."""
         streams: dict[Any, Any] = {self._keys.outbox(shard): entry_id for shard, entry_id in after.items()}
-        found = await asked(self._redis.xread(streams, block=int(seconds * 1000), count=1))
-        return {shard: await self.newest(shard) for shard in after if self._keys.outbox(shard) in _stream_names(found)}
+        found = await asked(self._redis.xread(streams, block=int(seconds * 1000), count=count))
+        shards = {self._keys.outbox(shard): shard for shard in after}
+        return {
+            shards[stream.decode()]: [_entry(entry_id, fields) for entry_id, fields in entries]
+            for stream, entries in _streams(found)
+        }
 
     async def newest(self, shard: int) -> str:
         """The id of a shard's last entry, `0-0` if it has none."""
@@ -183,7 +196,7 @@ class Outbox:
 
     async def settle(self, lease: Lease, destination: str, steps: Steps) -> list[int]:
         """Records the steps at once; how many entries still wait for each `unpark`. Raises `LeaseLost`."""
-        arguments = [f"{lease.owner}:{lease.token}", destination, self._destinations, *steps.arguments]
+        arguments = [f"{lease.owner}:{lease.token}", destination, self._destinations, steps.turn, *steps.arguments]
         answer = cast("list[int]", await asked(self._settle.run([self._keys.lease(lease.shard)], arguments)))
         if not answer[0]:
             raise LeaseLost(f"shard {lease.shard} was taken over by another worker")
@@ -194,11 +207,15 @@ class Outbox:
         found = await asked(self._redis.hkeys(self._keys.parked(shard, destination)))
         return [sender.decode() for sender in cast("list[bytes]", found)]
 
-    async def parked_entries(self, shard: int, destination: str, sender: str, count: int) -> list[Parked]:
-        """A sender's first waiting entries."""
-        key = self._keys.parked_entries(shard, destination, sender)
-        found = cast("list[bytes]", await asked(self._redis.lrange(key, 0, count - 1)))
-        return [_parked(entry) for entry in found]
+    async def parked_entries(
+        self, shard: int, destination: str, senders: Sequence[str], count: int
+    ) -> list[list[Parked]]:
+        """The first waiting entries of each sender, `count` at most, in one round trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for sender in senders:
+            pipeline.lrange(self._keys.parked_entries(shard, destination, sender), 0, count - 1)
+        found = cast("list[list[bytes]]", await asked(pipeline.execute()) if senders else [])
+        return [[_parked(entry) for entry in entries] for entries in found]
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
@@ -220,6 +237,8 @@ def _joined(entry_id: str) -> float:
     return int(entry_id.partition("-")[0]) / 1000
 
 
-def _stream_names(found: Any) -> set[str]:
+def _streams(found: Any) -> list[tuple[bytes, list[Any]]]:
     """The streams in an answer to XREAD, which is a dict or a list of pairs by the version of the protocol."""
-    return {(row if isinstance(row, bytes) else row[0]).decode() for row in found or ()}
+    if isinstance(found, dict):
+        return [(stream, pages[0]) for stream, pages in found.items()]
+    return [(stream, entries) for stream, entries in found or ()]

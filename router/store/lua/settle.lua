@@ -1,10 +1,11 @@
 -- Records what became of outbox entries at one destination, all or nothing, if the caller still holds the shard.
 --
 -- KEYS[1]  the lease; all else that is touched shares its tag
--- ARGV     owner:token, destination, every configured destination (comma between), then steps:
+-- ARGV     owner:token, destination, every configured destination (comma between), turn, then steps:
 --   position ID AHEAD     everything up to ID is settled, and beyond it the entries of the JSON list AHEAD
 --   park SENDER ENTRY     ENTRY waits until SENDER's alias exists
 --   known SENDER          SENDER's alias exists
+--   unknown SENDER        SENDER's alias does not exist any more
 --   unpark SENDER COUNT   SENDER's first COUNT waiting entries are settled
 --   dead REASON AT TO MESSAGE DECISION   given up on
 --   note ID MESSAGE        MESSAGE joins the outbox for the ledger, unless the entry ID was settled before
@@ -15,6 +16,7 @@
 --   erasure SENDER HEAD    the chain that ends with HEAD is to be erased: noted until `erased SENDER HEAD`
 --   erase ROW LINE         LINE takes the place of a row that is not sealed
 --   forget SENDER AT       of SENDER only opt-outs, blocks and what was written after AT (in µs) are kept
+-- What was recorded under the same turn (0 for none) before is not recorded a second time.
 -- Returns {1, for each unpark step how many of that sender's entries still wait}, or {0} if the lease is lost.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -111,6 +113,10 @@ local steps = {
   known = {1, function(sender)
     redis.call('HSET', shard .. 'person:' .. sender, 'alias:' .. destination, '1')
   end},
+  unknown = {1, function(sender)
+    local person = shard .. 'person:' .. sender
+    redis.call('HDEL', person, 'alias:' .. destination)
+  end},
   unpark = {2, function(sender, count)
     redis.call('LPOP', parked .. ':' .. sender, count)
     local left = redis.call('LLEN', parked .. ':' .. sender)
@@ -168,10 +174,20 @@ local steps = {
   end},
 }
 
-local i = 4
+local turn, turns = ARGV[1] .. ':' .. ARGV[4], shard .. 'turns'
+local repeated = ARGV[4] ~= '0' and redis.call('HGET', turns, destination) == turn
+local i = 5
 while i <= #ARGV do
-  local width, run = steps[ARGV[i]][1], steps[ARGV[i]][2]
-  run(unpack(ARGV, i + 1, i + width))
+  local name = ARGV[i]
+  local width, run = steps[name][1], steps[name][2]
+  if not repeated then
+    run(unpack(ARGV, i + 1, i + width))
+  elseif name == 'unpark' then
+    results[#results + 1] = redis.call('LLEN', parked .. ':' .. ARGV[i + 1])
+  end
   i = i + 1 + width
+end
+if ARGV[4] ~= '0' then
+  redis.call('HSET', turns, destination, turn)
 end
 return results
