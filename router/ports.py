@@ -194,7 +194,7 @@ class Platform(Protocol):
         """Sends events in their order and says of each whether it was taken (None) or why not.
 
         Raises `DeliveryError` where one reason stands for all of them. Of one person's events, none is sent
-        after one that failed and can be retried: it gets the same error.
+        after one that failed and can be retried: it gets an error that can be retried too, without `outcome_unknown`.
         """
         ...
 

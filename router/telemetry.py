@@ -102,6 +102,12 @@ class Metrics:
             registry=self.registry,
             buckets=_LATENCIES,
         )
+        self.vanished_aliases = Counter(
+            "keyroute_vanished_aliases",
+            "People whom a platform was found not to know any more; their next text makes them known again.",
+            ("destination",),
+            registry=self.registry,
+        )
         self.failures = Counter(
             "keyroute_failures",
             "Times that a part of the deliveries failed in a way nobody foresaw, and was tried again.",

@@ -47,7 +47,9 @@ class Bench:
             )
 
     @asynccontextmanager
-    async def lane(self, platform: Recorder, *, give_up_after: float = 1e12) -> AsyncIterator[Lane]:
+    async def lane(
+        self, platform: Recorder, *, give_up_after: float = 1e12, retry_unknown: bool = True
+    ) -> AsyncIterator[Lane]:
         """A lane at work under a fresh lease."""
         owner = f"w{random.random()}"
         lease = await self.outbox.take(0, owner, 60.0)
@@ -60,7 +62,10 @@ class Bench:
             else None
         )
         dispatch = Dispatch(
-            Destination("crm", platform, http, gate, give_up_after), self.metrics, time.time, time.monotonic
+            Destination("crm", platform, http, gate, give_up_after, retry_unknown),
+            self.metrics,
+            time.time,
+            time.monotonic,
         )
         held = Held(lease, time.monotonic() + 60)
         lane = Lane(held, dispatch, self.outbox, People(self.store), aliases, self.metrics, time.time)
@@ -399,3 +404,72 @@ async def test_a_worker_whose_shard_was_taken_over_writes_nothing_more(bench: Be
             await bench.running
 
     assert (await bench.outbox.position(0, "crm"))[0] < (await bench.outbox.newest(0))
+
+
+async def test_more_than_fits_into_memory_is_delivered_in_order(bench: Bench) -> None:
+    names = [str(i) for i in range(1200)]
+    for at in range(0, len(names), 100):
+        await asyncio.gather(*(bench.accept(name, sender=int(name) % 50) for name in names[at : at + 100]))
+    platform = Recorder(batch_size=75, one_per_sender=True)
+    async with bench.lane(platform):
+        taken = await platform.has(len(names))
+
+    assert sorted(taken) == sorted(ids(*names))
+
+
+async def test_one_event_that_nobody_takes_holds_up_nobody_where_each_goes_by_itself(bench: Bench) -> None:
+    platform = Recorder(batch_size=1)
+    platform.refuse["evt_bad"] = DeliveryError("500", retryable=True)
+    await bench.accept("bad", "behind", sender=0)
+    for i in range(1, 9):
+        await bench.accept(f"m{i}", sender=i)
+    async with bench.lane(platform):
+        assert sorted(await platform.has(8)) == ids(*(f"m{i}" for i in range(1, 9)))
+        await bench.settled()
+        platform.refuse.clear()
+        assert (await platform.has(10))[8:] == ids("bad", "behind")
+
+
+async def test_what_may_have_arrived_is_a_dead_letter_where_it_must_not_be_sent_again(bench: Bench) -> None:
+    await bench.accept("a", "b")
+    platform = Recorder()
+    platform.refuse["evt_a"] = DeliveryError("no answer", retryable=True, outcome_unknown=True)
+    async with bench.lane(platform, retry_unknown=False):
+        assert await platform.has(1) == ids("b")
+        await bench.settled()
+
+    letters = [letter async for letter in DeadLetters(bench.store, 8).each()]
+    assert [letter.reason for letter in letters] == ["it is not known whether the event arrived: no answer"]
+
+
+async def test_somebody_whom_an_event_makes_known_is_known_from_the_next_text_on(bench: Bench) -> None:
+    platform = Recorder(makes_known=True)
+    await bench.accept("a", need_alias=True)
+    async with bench.lane(platform) as lane:
+        await platform.has(1)
+        await bench.settled()
+        await bench.accept("b", need_alias=True)
+        lane.notify()
+        await platform.has(2)
+
+    assert [event.new_alias for event in platform.taken] == [True, False]
+    assert platform.aliases == []
+
+
+async def test_somebody_who_vanished_at_the_platform_is_made_known_again(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    await bench.accept("a", need_alias=True)
+    async with bench.lane(platform) as lane:
+        await platform.has(1)
+        await bench.unparked()
+        lane.forget(bench.senders[0])
+
+        async def forgotten() -> bool:
+            return not await People(bench.store).known("crm", [bench.senders[0]])
+
+        await until(forgotten)
+        await bench.accept("b", need_alias=True)
+        lane.notify()
+        await platform.has(2)
+
+    assert platform.aliases == [[bench.senders[0]]] * 2

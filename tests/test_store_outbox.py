@@ -39,3 +39,18 @@ async def test_who_lost_a_shard_neither_gives_it_back_nor_writes_to_it(outbox: O
     assert await outbox.take(0, "holder", 60.0) == holder
     with pytest.raises(LeaseLost):
         await outbox.settle(late, "crm", Steps())
+
+
+async def test_what_is_recorded_again_because_nobody_knew_whether_it_was_has_no_second_effect(
+    outbox: Outbox, store: Store
+) -> None:
+    lease = await outbox.take(0, "w", 60.0)
+    assert lease
+    await store.redis.rpush(store.keys.parked_entries(0, "crm", "+1"), "a", "b", "c")
+    steps = Steps(turn=1)
+    steps.unpark("+1", 1)
+
+    assert await outbox.settle(lease, "crm", steps) == [2]
+    assert await outbox.settle(lease, "crm", steps) == [2]
+    steps.turn = 2
+    assert await outbox.settle(lease, "crm", steps) == [1]

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from router.delivery.attempt import Destination, Held, Outcome, Waiting, attempt, outcome
+from router.delivery.checking import AliasCheck
 from router.delivery.pacing import Pacing
 from router.errors import DeliveryError
 from router.store import Entry
@@ -32,6 +33,10 @@ class _Lane(Protocol):
         """What became of the first events of a line."""
         ...
 
+    def forget(self, sender: str) -> None:
+        """The sender's alias does not exist any more."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class Line:
@@ -51,6 +56,8 @@ class Line:
     failures: int = 0
     #: Those that are to stand in the store, and of which it has not been told yet.
     untold: int = 0
+    #: When the first of them failed, in monotonic seconds.
+    failed_at: float = float("inf")
     #: Whether it waits for its turn, whether it is under way, and whether nobody works on it any more.
     queued: bool = False
     under_way: bool = False
@@ -66,8 +73,10 @@ class Dispatch:
         metrics: Metrics,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
+        check: AliasCheck | None = None,
     ) -> None:
         self.destination = destination
+        self._check = check
         self._platform = destination.platform
         self._metrics = metrics
         self._clock = clock
@@ -113,8 +122,8 @@ class Dispatch:
             if len(self._requests) >= (1 if self._probing else self._platform.requests_at_once):
                 return  # the next to be answered comes back here
             pause = self.destination.gate.opens_at - now
-            if self._requests and len(self._ready) < self._platform.batch_size:
-                pause = max(pause, self._pacing.wait(now))
+            if len(self._ready) < self._platform.batch_size:
+                pause = max(pause, self._pacing.wait(len(self._requests), now))
             if pause > 0:
                 self._plan(pause)
                 return
@@ -154,18 +163,30 @@ class Dispatch:
         events = [self._event(item) for item in items]
         results = await attempt(self.destination, events, self._metrics)
         self._count(events, results)
-        alone = self._close_gate(results, began)
-        at = retried = 0
+        now = self._monotonic()
+        if not all(error and error.retryable for error in results):
+            self.destination.gate.succeeded()
+            self._probing, self._took_last = False, now
+            self._pacing.answered(now - began)
+        at = 0
+        failed: list[Outcome] = []
         for line, chosen in batch:
             found = outcome(self.destination, chosen, results[at : at + len(chosen)], self._clock)
-            found.alone = alone
             at += len(chosen)
-            retried += len(chosen) - len(found.settled)
             line.under_way = False
+            if found.failed:
+                found.alone = self._took_last > min(began, line.failed_at)
+                line.failed_at = now
+                failed.append(found)
             if not line.gone:
-                line.lane.sent(line, found)
-        if retried:
-            self._metrics.deliveries.labels(self.destination.name, "retried").inc(retried)
+                self._tell(line, found)
+        if failed:
+            self._close_gate(failed)
+
+    def _tell(self, line: Line, found: Outcome) -> None:
+        line.lane.sent(line, found)
+        if self._check and found.settled == [None]:
+            self._check.note(line.sender, line.lane)
 
     def _ended(self, request: asyncio.Task[None]) -> None:
         self._requests.discard(request)
@@ -192,24 +213,14 @@ class Dispatch:
         if errors:
             self._metrics.unknown_outcomes.labels(name).inc(sum(error.outcome_unknown for error in errors))
 
-    def _close_gate(self, results: Sequence[DeliveryError | None], began: float) -> bool:
-        """Holds up everybody if nothing was taken meanwhile, or if the destination asks for it.
-
-        Whether others' events were taken meanwhile.
-        """
-        gate, now = self.destination.gate, self._monotonic()
-        errors = [error for error in results if error and error.retryable]
-        if len(errors) < len(results):
-            gate.succeeded()
-            self._probing, self._took_last = False, now
-            self._pacing.answered(now - began)
-        alone = self._took_last > began
-        if errors:
-            worst = max(errors, key=lambda error: error.retry_after or 0.0)
-            if worst.retry_after is not None or not alone:
-                gate.failed(worst)
-                self._probing = True
-            _log.warning(
-                "delivery will be retried", destination=self.destination.name, events=len(errors), reason=worst.reason
-            )
-        return alone
+    def _close_gate(self, failed: Sequence[Outcome]) -> None:
+        """Holds up everybody if others fail too, or if the destination asks for it."""
+        errors = [found.failed for found in failed if found.failed]
+        worst = max(errors, key=lambda error: error.retry_after or 0.0)
+        if worst.retry_after is not None or not all(found.alone for found in failed):
+            self.destination.gate.failed(worst)
+            self._probing = True
+        self._metrics.deliveries.labels(self.destination.name, "retried").inc(len(errors))
+        _log.warning(
+            "delivery will be retried", destination=self.destination.name, people=len(errors), reason=worst.reason
+        )

@@ -71,6 +71,8 @@ class Lane:
         self._asking: list[Line] = []
         self._to_fetch: dict[Line, None] = {}
         self._recorded: tuple[str, list[str]] = ("", [])
+        #: Whether there was no room for more.
+        self._crowded = False
 
     @property
     def shard(self) -> int:
@@ -149,7 +151,8 @@ class Lane:
             self._news.clear()
             try:
                 await self._ask()
-                entries = [] if self._full else await self._read()
+                self._crowded = self._full
+                entries = [] if self._crowded else await self._read()
             except StoreUnavailable as error:
                 _log.warning("outbox not read, tried again", shard=self.shard, error=str(error))
                 await asyncio.sleep(_STORE_PAUSE)
@@ -247,7 +250,7 @@ class Lane:
         for error in outcome.settled:
             self._settle(line, line.waiting.popleft(), error)
         if outcome.settled:
-            line.failures = 0
+            line.failures, line.failed_at = 0, float("inf")
         if outcome.failed and outcome.alone:
             self._hold_back(line, outcome.failed)
         elif line.waiting and not self.closed:
@@ -302,7 +305,6 @@ class Lane:
         position = self._window.books()
         if position == self._recorded and not books:
             return
-        full = self._full
         self._turn += 1
         left = await self._told(books.steps(self._turn, self._name, self._clock(), position))
         self._recorded = position
@@ -315,7 +317,7 @@ class Lane:
                 self._fetch(line)
             else:
                 del self._lines[line.sender]
-        if full:
+        if self._crowded:
             self._news.set()
 
     async def _told(self, steps: Steps) -> list[int]:

@@ -5,30 +5,28 @@ _NEWEST = 0.2
 
 
 class Pacing:
-    """Spreads requests: of `at_once` that may be under way, half may leave at any time, the others in even steps.
+    """Spreads requests: while few are under way the next may leave at once, and then only in even steps.
 
-    Were all of them to leave together, whatever comes next would wait for as long as the destination takes to answer.
-    A step is the destination's own answering time, divided by `at_once`.
+    Were all that may be under way to leave together, whatever comes next would wait for as long as the destination
+    takes to answer. A step is the answering time, divided by how many may be under way, less one to spare.
     """
 
     def __init__(self, at_once: int) -> None:
-        self._at_once = at_once
-        self._burst = at_once / 2
+        self._few = at_once / 2
+        self._steps = max(at_once - 1, 1)
         #: The answering time, in seconds; 0 until it is known.
         self._answers_in = 0.0
-        self._next = 0.0
+        self._last = float("-inf")
 
-    @property
-    def _step(self) -> float:
-        return self._answers_in / self._at_once
-
-    def wait(self, now: float) -> float:
+    def wait(self, under_way: int, now: float) -> float:
         """How long the next request has to wait, in seconds; `now` is monotonic."""
-        return self._next - self._burst * self._step - now
+        if under_way < self._few:
+            return 0.0
+        return self._last + self._answers_in / self._steps - now
 
     def left(self, now: float) -> None:
         """A request has left."""
-        self._next = max(self._next, now) + self._step
+        self._last = now
 
     def answered(self, seconds: float) -> None:
         """A request was answered after so long."""

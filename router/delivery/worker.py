@@ -15,6 +15,7 @@ from router import registry
 from router.config import Settings
 from router.delivery.aliases import AliasWorker
 from router.delivery.attempt import Destination, Held
+from router.delivery.checking import AliasCheck
 from router.delivery.dispatch import Dispatch
 from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
@@ -23,7 +24,7 @@ from router.delivery.ledger import LedgerLane, recording
 from router.delivery.pace import Pace
 from router.delivery.replies import Block, ReplyLane, Sending
 from router.errors import DeliveryError, LeaseLost, StoreUnavailable
-from router.ports import Http, Options, OptionsType
+from router.ports import ChecksAliases, Http, Options, OptionsType
 from router.routing import Routing
 from router.store import LEDGER, Ledger, Outbox, People, Store, Workers
 from router.tasks import cancelled
@@ -100,6 +101,8 @@ class Worker:
         self._owner = owner
         self._shards = range(store.keys.shards)
         self._clients: list[HttpClient] = []
+        #: What runs as long as the worker does.
+        self._parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._dispatches: dict[str, tuple[Dispatch, AliasWorker | None]] = {}
         for name, configured in settings.destinations.items():
             http = HttpClient(configured.timeout_seconds, configured.allow_private)
@@ -129,9 +132,8 @@ class Worker:
         """Takes shards and begins to deliver."""
         for client in self._clients:
             await self._open.enter_async_context(client)
-        parts = [("leases", self._hold_leases), ("watch", self._watch)]
-        parts += [("aliases", aliases.run) for _, aliases in self._dispatches.values() if aliases]
-        self._tasks = [asyncio.create_task(self._kept_up(part, run)) for part, run in parts]
+        self._parts += [("leases", self._hold_leases), ("watch", self._watch)]
+        self._tasks = [asyncio.create_task(self._kept_up(part, run)) for part, run in self._parts]
 
     async def stop(self) -> None:
         """Lets requests that are under way finish, then gives the shards up."""
@@ -146,19 +148,17 @@ class Worker:
         await self._open.aclose()
 
     def _add_destination(self, destination: Destination) -> None:
-        dispatch = Dispatch(destination, self._metrics, self._clock, time.monotonic)
+        name, platform, http, metrics = destination.name, destination.platform, destination.http, self._metrics
+        check = None
+        if isinstance(platform, ChecksAliases) and platform.check_every:
+            check = AliasCheck(name, platform, http, metrics)
+            self._parts.append(("alias check", check.run))
         aliases = None
-        if destination.platform.needs_alias:
-            aliases = AliasWorker(
-                destination.name,
-                destination.platform,
-                destination.http,
-                _gate(),  # its own: what is wrong with creating aliases must not hold up deliveries
-                destination.give_up_after,
-                self._metrics,
-                self._clock,
-            )
-        self._dispatches[destination.name] = (dispatch, aliases)
+        if platform.needs_alias:
+            # A gate of its own: what is wrong with creating aliases must not hold up deliveries.
+            aliases = AliasWorker(name, platform, http, _gate(), destination.give_up_after, metrics, self._clock)
+            self._parts.append(("aliases", aliases.run))
+        self._dispatches[name] = (Dispatch(destination, metrics, self._clock, time.monotonic, check), aliases)
 
     def _add_sending(self, settings: Settings, routing: Routing, account: str) -> None:
         found, configured = routing.accounts[account], settings.accounts[account]

@@ -17,10 +17,17 @@ class Recorder:
     ProgramOptions: ClassVar[OptionsType] = Options
     alias_batch_size = 4
     requests_at_once = 1
-    makes_known = False
 
-    def __init__(self, *, needs_alias: bool = False, one_per_sender: bool = False, batch_size: int = 10) -> None:
+    def __init__(
+        self,
+        *,
+        needs_alias: bool = False,
+        makes_known: bool = False,
+        one_per_sender: bool = False,
+        batch_size: int = 10,
+    ) -> None:
         self.needs_alias = needs_alias
+        self.makes_known = makes_known
         self.one_per_sender = one_per_sender
         self.batch_size = batch_size
         self.taken: list[Event] = []
@@ -54,7 +61,7 @@ class Recorder:
         for event in events:
             error = stopped.get(event.message.sender) or self.refuse.get(event.id)
             if error and error.retryable:
-                stopped[event.message.sender] = error
+                stopped[event.message.sender] = DeliveryError("not sent: the one before it failed", retryable=True)
             results.append(error)
         async with self._changed:
             self.taken += [event for event, error in zip(events, results, strict=True) if error is None]
