@@ -6,10 +6,8 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import ClassVar
 
 import structlog
-from pydantic import BaseModel
 
 from router import registry
 from router.config import Settings
@@ -22,14 +20,14 @@ from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
 from router.delivery.ledger import LedgerLane, recording
 from router.delivery.pace import Pace
+from router.delivery.removed import Removed
 from router.delivery.replies import Block, ReplyLane, Sending
-from router.errors import DeliveryError, LeaseLost, StoreUnavailable
-from router.ports import ChecksAliases, Http, Options, OptionsType
+from router.errors import LeaseLost, StoreUnavailable
+from router.ports import ChecksAliases
 from router.routing import Routing
 from router.store import LEDGER, Ledger, Outbox, People, Store, Workers
 from router.tasks import cancelled
 from router.telemetry import Metrics
-from router.types import Event
 
 _log = structlog.get_logger("router.delivery.worker")
 #: How long a request that is under way may go on when the process is asked to stop, in seconds.
@@ -43,34 +41,6 @@ _READ_AT_ONCE = 200
 
 
 _AnyLane = Lane | ReplyLane | LedgerLane
-
-
-class _Removed:
-    """Stands in for a destination that is not configured any more: what was meant for it becomes dead letters."""
-
-    Options: ClassVar[OptionsType] = Options
-    ProgramOptions: ClassVar[OptionsType] = Options
-    batch_size = 100
-    alias_batch_size = 1
-    requests_at_once = 1
-    needs_alias = False
-    makes_known = False
-    one_per_sender = False
-
-    def __init__(self, name: str, options: BaseModel | None = None, programs: object = None) -> None:
-        self._name = name
-
-    def wants(self, event: Event) -> bool:
-        return True
-
-    async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
-        return None
-
-    async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
-        raise DeliveryError(
-            f"the destination {self._name!r} is not configured any more. Configure it again, then retry",
-            retryable=False,
-        )
 
 
 class Worker:
@@ -213,7 +183,7 @@ class Worker:
         self._held[shard] = Held(lease, until)
         for name in removed:
             self._add_destination(
-                Destination(name, _Removed(name), HttpClient(1.0, allow_private=False), _gate(), give_up_after=0.0)
+                Destination(name, Removed(name), HttpClient(1.0, allow_private=False), _gate(), give_up_after=0.0)
             )
         self._seen[shard] = await self._outbox.newest(shard)
         held, metrics, clock = self._held[shard], self._metrics, self._clock
