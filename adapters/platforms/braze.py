@@ -4,42 +4,23 @@ What Braze would drop without a word, an event for a person whose alias is not t
 """
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
-import orjson
-import structlog
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from adapters._http import (
-    MISCONFIGURED_PAUSE,
-    HttpUrl,
-    delivery_error,
-    json_body,
-    rate_limit_reset,
-    redact,
-    retry_after,
-    utc_time,
-)
+from adapters._braze import ALIAS_NEW, EXPORT, STATUS_SET, TRACK, BrazeApi, answer_of, errors_in
+from adapters._braze_track import TrackBatch, parts_to_resend
+from adapters._http import HttpUrl, utc_time
 from router.errors import DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
-from router.types import Event, HttpResponse
-
-log = structlog.get_logger(__name__)
-
-_TRACK = "/users/track"
-_ALIAS_NEW = "/users/alias/new"
+from router.types import Event
 
 #: The longest string that a property of an event can hold, in characters.
 _STRING_LIMIT = 255
-
-_MISCONFIGURED = {
-    401: "Braze does not know the API key (401). Check api_key, and that url names the instance that the key is of.",
-    403: "The API key may not do this (403). Give it the permissions users.track and users.alias.new in Braze.",
-    404: "Braze has no such address (404). Check url, such as https://rest.iad-01.braze.com, without a path.",
-}
+#: The most people in one call of endpoints other than /users/track.
+_MOST_PEOPLE = 50
 
 
 def _check_base(url: str) -> str:
@@ -65,12 +46,25 @@ def _check_key(key: Secret) -> Secret:
 
 
 class BrazeOptions(Options):
-    """The REST endpoint of the instance, and a key with the permissions `users.track` and `users.alias.new`."""
+    """The REST endpoint of the instance, and a key with the permission `users.track`.
+
+    `create`: an unknown person is made known by `/users/alias/new` before the first event (`alias`, which needs the
+    permission `users.alias.new`), or by the request that brings it (`with_event`). `consent`: states of subscription
+    groups go with the other attributes (`attributes`), or by an endpoint of their own (`status_set`, which needs
+    `subscription.status.set`). `look_up` asks who exists before aliases are created, and
+    `check_every_seconds` whether those who did still do; both need `users.export.ids`.
+    """
 
     url: Annotated[HttpUrl, AfterValidator(_check_base)]
     api_key: Annotated[Secret, AfterValidator(_check_key)]
     batch_size: int = Field(75, ge=1, le=75)
+    objects_in_all: int | None = Field(None, ge=2, le=225)
+    requests_at_once: int = Field(8, ge=1, le=64)
     alias_label: str = Field("phone", min_length=1)
+    create: Literal["alias", "with_event"] = "alias"
+    consent: Literal["attributes", "status_set"] = "attributes"
+    look_up: bool = False
+    check_every_seconds: float = Field(0.0, ge=0, le=86_400)
 
 
 class BrazeProgramOptions(Options):
@@ -78,29 +72,6 @@ class BrazeProgramOptions(Options):
 
     subscription_group_id: str | None = Field(None, min_length=1)
     event_name: str | None = Field(None, min_length=1, max_length=255)
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The body of one `/users/track` request. For each object, `owners` has the place of the event that it tells of."""
-
-    objects: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"attributes": [], "events": []})
-    owners: dict[str, list[int]] = field(default_factory=lambda: {"attributes": [], "events": []})
-
-    def add(self, array: str, owner: int, item: dict[str, Any]) -> None:
-        self.objects[array].append(item)
-        self.owners[array].append(owner)
-
-    def owner(self, error: object) -> int | None:
-        """Whom one of the errors in an answer is about; None if it does not say."""
-        match error:
-            case {"input_array": str(array), "index": int(index)} if 0 <= index < len(self.owners.get(array, ())):
-                return self.owners[array][index]
-        return None
-
-    def private(self) -> list[str]:
-        """The texts in it that must not come back in an error message."""
-        return [item["properties"]["message_body"] for item in self.objects["events"]]
 
 
 class Braze:
@@ -112,7 +83,8 @@ class Braze:
 
     Options: ClassVar[OptionsType] = BrazeOptions
     ProgramOptions: ClassVar[OptionsType] = BrazeProgramOptions
-    alias_batch_size = 50
+    alias_batch_size = _MOST_PEOPLE
+    check_size = _MOST_PEOPLE
     requests_at_once = 8
     needs_alias = True
     makes_known = False
@@ -126,17 +98,19 @@ class Braze:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.batch_size = options.batch_size
-        self._name = name
+        self.requests_at_once = options.requests_at_once
+        self.needs_alias = options.create == "alias"
+        self.makes_known = options.create == "with_event"
+        self.check_every = options.check_every_seconds
         self._options = options
-        self._clock = clock
-        self._event_names = {
-            program: its.event_name or f"sms_response_{label}_custom" for program, (label, its) in programs.items()
-        }
+        self._api = BrazeApi(name, options.url, options.api_key, clock)
         self._groups = {
-            program: its.subscription_group_id for program, (_, its) in programs.items() if its.subscription_group_id
+            program: own.subscription_group_id for program, (_, own) in programs.items() if own.subscription_group_id
         }
-        # The rate limit is of the endpoint: until when each is used up, in unix seconds.
-        self._used_up: dict[str, float] = {}
+        self._event_names = {
+            program: own.event_name or f"sms_response_{program_name}_custom"
+            for program, (program_name, own) in programs.items()
+        }
 
     def wants(self, event: Event) -> bool:
         """Whether the event changes the state of a subscription group or is a text for campaigns."""
@@ -144,85 +118,129 @@ class Braze:
 
     async def ensure_aliases(self, http: Http, senders: Sequence[str]) -> None:
         """Creates a user for each alias that nobody has; those who have one stay as they are."""
-        response = await self._post(http, _ALIAS_NEW, {"user_aliases": [self._alias(sender) for sender in senders]})
-        if error := self._failure(response):
+        if self._options.look_up:
+            senders = await self.vanished(http, senders)
+        if senders:
+            response = await self._api.post(http, ALIAS_NEW, {"user_aliases": [self._alias(one) for one in senders]})
+            if error := self._api.failure(ALIAS_NEW, response):
+                raise error
+            self._api.note(errors_in(response))
+
+    async def vanished(self, http: Http, senders: Sequence[str]) -> Sequence[str]:
+        """Those whom Braze does not have, or has without their number, so that they cannot be texted."""
+        wanted = {
+            "user_aliases": [self._alias(sender) for sender in senders],
+            "fields_to_export": ["user_aliases", "phone"],
+        }
+        response = await self._api.post(http, EXPORT, wanted)
+        if error := self._api.failure(EXPORT, response):
             raise error
-        self._refused(_Batch(), response)
+        users = answer_of(response).get("users")
+        if not isinstance(users, list):
+            raise DeliveryError(
+                "Braze exported no list of users. Set look_up = false and check_every_seconds = 0 if this goes on.",
+                retryable=True,
+            )
+        there = {sender for user in users if isinstance(user, dict) for sender in self._known_as(user)}
+        return [sender for sender in senders if sender not in there]
+
+    def _known_as(self, user: dict[str, Any]) -> list[str]:
+        """The aliases of an exported user that are of use."""
+        label, phone = self._options.alias_label, str(user.get("phone") or "").lstrip("+")
+        aliases = [alias for alias in user.get("user_aliases") or () if isinstance(alias, dict)]
+        names = [str(alias.get("alias_name")) for alias in aliases if alias.get("alias_label") == label]
+        return [name for name in names if phone or not name.startswith("+")]
 
     async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
-        """Sends all events in one request; in several if Braze refuses it whole, until only those at fault are left."""
-        batch = self._batch(events)
-        if not any(batch.objects.values()):
-            return [None] * len(events)
-        response = await self._post(http, _TRACK, batch.objects)
-        results = self._refused(batch, response)
-        if parts := _parts(response, len(events), results):
-            for part in parts:
-                results.update(
-                    zip(part, await self._deliver_part(http, [events[place] for place in part]), strict=True)
-                )
-        elif error := self._failure(response, batch.private()):
-            raise error
-        return [results.get(place) for place in range(len(events))]
+        """Sends all events in one request; in several if Braze refuses it whole, until only those at fault are left.
 
-    async def _deliver_part(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
+        States that have an endpoint of their own go first: an event is not sent before its person's state.
+        """
+        results: list[DeliveryError | None] = [None] * len(events)
+        by_status = [place for place, event in enumerate(events) if self._goes_by_status(event)]
+        for first in range(0, len(by_status), _MOST_PEOPLE):
+            await self._set_states(http, events, by_status[first : first + _MOST_PEOPLE], results)
+        await self._track(http, events, [place for place, error in enumerate(results) if not error], results)
+        return results
+
+    def _goes_by_status(self, event: Event) -> bool:
+        # Only a profile that has the number is changed there: somebody new has none yet, a WhatsApp user id is none.
+        by_status = self._options.consent == "status_set" and not event.new_alias
+        return by_status and event.message.sender.startswith("+") and bool(self._group_changes(event))
+
+    async def _set_states(
+        self, http: Http, events: Sequence[Event], places: Sequence[int], results: list[DeliveryError | None]
+    ) -> None:
+        phones: dict[tuple[str, str], list[str]] = {}
+        for place in places:
+            for change in self._group_changes(events[place]):
+                key = change["subscription_group_id"], change["subscription_state"]
+                phones.setdefault(key, []).append(events[place].message.sender)
+        groups = [
+            {"subscription_group_id": group, "subscription_state": state, "phones": numbers}
+            for (group, state), numbers in phones.items()
+        ]
+        error: DeliveryError | None
         try:
-            return await self.deliver(http, events)
-        except DeliveryError as error:
-            return [error] * len(events)
+            response = await self._api.post(http, STATUS_SET, {"subscription_groups": groups})
+            error = self._api.failure(STATUS_SET, response)
+        except DeliveryError as failure:
+            error = failure
+        if error and error.status in (400, 413) and len(places) > 1:
+            middle = len(places) // 2
+            await self._set_states(http, events, places[:middle], results)
+            await self._set_states(http, events, places[middle:], results)
+            return
+        for place in places:
+            results[place] = error
+        if not error:
+            self._api.note(errors_in(response))
 
-    async def _post(self, http: Http, path: str, payload: Mapping[str, Any]) -> HttpResponse:
-        now = self._clock()
-        wait = self._used_up.get(path, 0.0) - now
-        if wait > 0:
-            raise DeliveryError(
-                f"The rate limit of {path} is used up for {wait:.0f} s. Ask Braze for a higher one if this goes on.",
-                retryable=True,
-                retry_after=wait,
-            )
-        headers = {"Authorization": f"Bearer {self._options.api_key.reveal()}", "Content-Type": "application/json"}
-        response = await http.request("POST", self._options.url + path, headers=headers, body=json_body(payload))
-        if response.status == 429 or response.headers.get("x-ratelimit-remaining") == "0":
-            pause = retry_after(response.headers, now) or rate_limit_reset(response.headers, now)
-            self._used_up[path] = now + (pause or 0.0)
-        return response
+    async def _track(
+        self, http: Http, events: Sequence[Event], places: Sequence[int], results: list[DeliveryError | None]
+    ) -> None:
+        """Fills in the results of some of the events."""
+        batch = self._batch(events, places)
+        if not batch.count:
+            return
+        if self._options.objects_in_all and batch.count > self._options.objects_in_all and len(places) > 1:
+            parts = [places[: len(places) // 2], places[len(places) // 2 :]]
+        else:
+            try:
+                response = await self._api.post(http, TRACK, batch.objects)
+            except DeliveryError as failure:
+                for place in places:
+                    results[place] = failure
+                return
+            refused, remarks = batch.refused(response)
+            if response.status < 300:
+                self._api.note(remarks, batch.private())
+            parts = parts_to_resend(response, places, refused)
+            if not parts and (error := self._api.failure(TRACK, response, batch.private())):
+                refused = dict.fromkeys(places, error) | refused
+            for place, reason in refused.items():
+                results[place] = reason
+        for part in parts:
+            await self._track(http, events, part, results)
 
-    def _failure(self, response: HttpResponse, private: Sequence[str] = ()) -> DeliveryError | None:
-        if reason := _MISCONFIGURED.get(response.status):
-            return DeliveryError(reason, retryable=True, retry_after=MISCONFIGURED_PAUSE, status=response.status)
-        return delivery_error(response, self._clock(), private)
-
-    def _refused(self, batch: _Batch, response: HttpResponse) -> dict[int, DeliveryError | None]:
-        """The events that the answer names as faulty. What it remarks on a success without naming any is logged."""
-        refused: dict[int, DeliveryError | None] = {}
-        for error in _errors(response):
-            owner = batch.owner(error)
-            what = redact(str(error.get("type")) if isinstance(error, dict) else str(error), batch.private())
-            if owner is not None:
-                reason = f"Braze does not take this event ({what}). Mend what it names, then retry it."
-                refused[owner] = DeliveryError(reason, retryable=False, status=response.status)
-            elif response.status < 300:
-                log.warning("braze_notice", destination=self._name, notice=what)
-        return refused
-
-    def _batch(self, events: Sequence[Event]) -> _Batch:
-        batch = _Batch()
-        for place, event in enumerate(events):
+    def _batch(self, events: Sequence[Event], places: Sequence[int]) -> TrackBatch:
+        batch = TrackBatch()
+        for place in places:
+            event = events[place]
             sender = event.message.sender
             person: dict[str, Any] = {"user_alias": self._alias(sender)}
             traits: dict[str, Any] = {}
-            if changes := self._group_changes(event):
+            if not self._goes_by_status(event) and (changes := self._group_changes(event)):
                 traits["subscription_groups"] = changes
             if event.new_alias and sender.startswith("+") and self.wants(event):
-                # /users/alias/new sets no phone, and whoever has none can never be texted.
+                # An alias alone sets no phone, and whoever has none can never be texted.
                 traits["phone"] = sender
+            # With the flag, Braze makes a user of an alias that it does not have, or has no more; without it, it would
+            # drop the state or the event, and say nothing.
             if traits:
-                # Without the flag, a person whose alias is gone from Braze would keep their old state there.
                 batch.add("attributes", place, {**person, "_update_existing_only": False, **traits})
             if self._is_for_campaigns(event):
-                if event.new_alias:
-                    person["_update_existing_only"] = False
-                batch.add("events", place, {**person, **self._custom_event(event)})
+                batch.add("events", place, {**person, "_update_existing_only": False, **self._custom_event(event)})
         return batch
 
     def _alias(self, sender: str) -> dict[str, str]:
@@ -258,22 +276,3 @@ class Braze:
                 "sms_message_id": message.message_id[:_STRING_LIMIT],
             },
         }
-
-
-def _parts(response: HttpResponse, count: int, refused: Container[int]) -> list[list[int]]:
-    """What to send again of a request that was refused whole: all but the events named, or, if none was, two halves."""
-    if response.status not in (400, 413):
-        return []
-    rest = [place for place in range(count) if place not in refused]
-    if len(rest) < count:
-        return [rest]
-    return [rest[: count // 2], rest[count // 2 :]] if count > 1 else []
-
-
-def _errors(response: HttpResponse) -> list[Any]:
-    try:
-        answer = orjson.loads(response.body)
-    except orjson.JSONDecodeError:
-        return []
-    errors = answer.get("errors") if isinstance(answer, dict) else None
-    return errors if isinstance(errors, list) else []

@@ -1,5 +1,6 @@
 """Braze, against a workspace that drops in silence what the real one drops."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -53,9 +54,10 @@ def outcomes(results: Sequence[DeliveryError | None]) -> list[tuple[int | None, 
 
 
 async def refusal(platform: Braze, http: Http, events: Sequence[Event]) -> DeliveryError:
-    with pytest.raises(DeliveryError) as caught:
-        await platform.deliver(http, events)
-    return caught.value
+    results = await platform.deliver(http, events)
+    assert results[0]
+    assert all(result is results[0] for result in results)
+    return results[0]
 
 
 def test_it_is_a_platform() -> None:
@@ -75,6 +77,7 @@ async def test_a_text_becomes_the_documented_custom_event(workspace: Workspace, 
     assert workspace.events == [
         {
             "user_alias": {"alias_label": "phone", "alias_name": "+14155550123"},
+            "_update_existing_only": False,
             "name": "sms_response_Deals_custom",
             "time": "2026-02-03T10:00:00.500Z",
             "properties": {
@@ -202,11 +205,13 @@ async def test_an_opt_out_is_kept_even_if_the_alias_is_gone_from_braze(workspace
     assert workspace.state(SENDER, "group-deals") == "unsubscribed"
 
 
-async def test_a_known_persons_event_makes_no_user(workspace: Workspace, http: HttpClient) -> None:
+async def test_an_event_is_kept_even_if_the_alias_is_gone_from_braze(workspace: Workspace, http: HttpClient) -> None:
+    workspace.add_user(SENDER)
+    workspace.remove_user(SENDER)
     await braze(workspace.url).deliver(http, [event()])
-    await workspace.until(lambda: bool(workspace.dropped))
+    await workspace.wait_for(1)
 
-    assert workspace.profiles == {}
+    assert workspace.dropped == []
 
 
 async def test_aliases_are_created_and_repeating_it_is_harmless(workspace: Workspace, http: HttpClient) -> None:
@@ -350,7 +355,7 @@ async def test_a_queued_answer_is_accepted(workspace: Workspace, http: HttpClien
     ("key", "permissions", "path", "status", "remedy"),
     [
         ("other", {"users.track"}, "", 401, "Check api_key"),
-        (API_KEY, {"users.alias.new"}, "", 403, "permissions users.track"),
+        (API_KEY, {"users.alias.new"}, "", 403, "permission users.track"),
         (API_KEY, {"users.track"}, "/v9", 404, "Check url"),
     ],
 )
@@ -472,3 +477,117 @@ def test_options_that_cannot_work_are_refused(options: dict[str, object], place:
 
 def test_a_slash_behind_the_url_does_no_harm() -> None:
     assert BrazeOptions(url="https://rest.iad-01.braze.com/", api_key=Secret(API_KEY)).url[-1] == "m"
+
+
+async def test_one_call_creates_the_person_with_number_state_and_event(workspace: Workspace, http: HttpClient) -> None:
+    platform = braze(workspace.url, create="with_event")
+    said = event(intent="opt_in", before="none", after="subscribed", new_alias=True)
+    await platform.deliver(http, [said, event("e2", sender="+14155550999", new_alias=True)])
+    await workspace.until(lambda: len(workspace.applied) >= 3)
+
+    assert (platform.needs_alias, platform.makes_known) == (False, True)
+    assert [path for path, _ in workspace.requests] == ["/users/track"]
+    assert workspace.state(SENDER, "group-deals") == "subscribed"
+    assert [profile.phone for profile in workspace.profiles.values()] == [SENDER, "+14155550999"]
+    assert workspace.dropped == []
+
+
+async def test_states_go_by_their_own_endpoint_grouped_for_those_who_have_their_number_there(
+    workspace: Workspace, http: HttpClient
+) -> None:
+    people = [f"+1415555{n:04}" for n in range(3)]
+    for number in people:
+        workspace.add_user(number, phone=number)
+    changes = [
+        event("a", sender=people[0], intent="opt_in", before="none", after="subscribed"),
+        event("b", sender=people[1], intent="opt_out", after="unsubscribed"),
+        event("c", sender=people[2], intent="opt_out", after="unsubscribed"),
+        event("d", sender="+14155550999", intent="opt_in", before="none", after="subscribed", new_alias=True),
+        event("e", sender="US.1349", intent="opt_out", after="unsubscribed"),
+    ]
+    results = await braze(workspace.url, consent="status_set").deliver(http, changes)
+    await workspace.until(lambda: len(workspace.applied) >= 4)
+
+    assert list(results) == [None] * 5
+    assert workspace.requests[0] == (
+        "/v2/subscription/status/set",
+        {
+            "subscription_groups": [
+                {"subscription_group_id": "group-deals", "subscription_state": "subscribed", "phones": people[:1]},
+                {"subscription_group_id": "group-deals", "subscription_state": "unsubscribed", "phones": people[1:]},
+            ]
+        },
+    )
+    assert [item["user_alias"]["alias_name"] for item in workspace.requests[1][1]["attributes"]] == [
+        "+14155550999",
+        "US.1349",
+    ]
+    assert workspace.dropped == []
+
+
+async def test_an_event_is_not_sent_before_the_state_of_its_person(workspace: Workspace, http: HttpClient) -> None:
+    workspace.add_user(SENDER, phone=SENDER)
+    workspace.fail(503)
+    both = event(intent="custom", before="none", after="subscribed")
+    results = await braze(workspace.url, consent="status_set").deliver(http, [both])
+
+    assert outcomes(results) == [(503, True)]
+    assert [path for path, _ in workspace.requests] == ["/v2/subscription/status/set"]
+
+
+async def test_of_states_refused_whole_halving_finds_more_than_one_request_takes(
+    workspace: Workspace, http: HttpClient
+) -> None:
+    people = [f"+1415555{n:04}" for n in range(60)]
+    for number in people:
+        workspace.add_user(number, phone=number)
+    leaving = [event(number, sender=number, intent="opt_out", after="unsubscribed") for number in people]
+    results = await braze(workspace.url, consent="status_set").deliver(http, leaving)
+    await workspace.until(lambda: len(workspace.applied) >= 2)
+
+    assert list(results) == [None] * 60
+    assert {workspace.state(number, "group-deals") for number in people} == {"unsubscribed"}
+
+
+async def test_a_contract_that_counts_all_objects_is_kept_from_the_first_request_on(http: HttpClient) -> None:
+    async with Workspace(delay=0.005, objects_in_all=50) as workspace:
+        platform = braze(workspace.url, objects_in_all=50, create="with_event")
+        results = await platform.deliver(http, crowd(60, new_alias=True))
+        await workspace.wait_for(60)
+
+    assert list(results) == [None] * 60
+    sizes = [len(payload["events"]) + len(payload["attributes"]) for _, payload in workspace.requests]
+    assert max(sizes) <= 50
+    assert sum(sizes) == 120
+
+
+async def test_whoever_has_vanished_or_has_no_number_is_named(workspace: Workspace, http: HttpClient) -> None:
+    workspace.add_user("+14155550001", phone="+14155550001")
+    workspace.add_user("+14155550002")
+    workspace.add_user("US.1349")
+    asked = ["+14155550001", "+14155550002", "+14155550003", "US.1349"]
+
+    assert list(await braze(workspace.url).vanished(http, asked)) == ["+14155550002", "+14155550003"]
+    assert [path for path, _ in workspace.requests] == ["/users/export/ids"]
+
+
+async def test_who_is_looked_up_and_found_is_not_created(workspace: Workspace, http: HttpClient) -> None:
+    workspace.add_user(SENDER, phone=SENDER)
+    platform = braze(workspace.url, look_up=True)
+    await platform.ensure_aliases(http, [SENDER])
+    await platform.ensure_aliases(http, [SENDER, "+14155550999"])
+
+    created = [payload for path, payload in workspace.requests if path == "/users/alias/new"]
+    assert created == [{"user_aliases": [{"alias_label": "phone", "alias_name": "+14155550999"}]}]
+
+
+async def test_requests_under_way_count_against_what_the_limit_leaves(http: HttpClient) -> None:
+    async with Workspace(delay=0.005, limit=4, latency=0.02) as workspace:
+        platform = braze(workspace.url)
+        await platform.deliver(http, crowd(1))
+        results = await asyncio.gather(*(platform.deliver(http, crowd(1)) for _ in range(10)))
+
+    refused = [result[0] for result in results if result[0]]
+    assert len(refused) == 7
+    assert all(error.retry_after and error.status is None for error in refused)
+    assert workspace.calls["/users/track"] == 4

@@ -1,4 +1,4 @@
-"""A Braze workspace: the two endpoints that keyroute calls, with what Braze does not tell its callers.
+"""A Braze workspace: the endpoints that keyroute calls, with what Braze does not tell its callers.
 
 It answers before it applies, drops what is for a missing alias without a word, and keeps every repeat.
 """
@@ -7,17 +7,24 @@ import asyncio
 import json
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
 from tests.standins._server import Server
+from tests.standins.faults import LOST_ANSWERS, UNKNOWN, Faults
 
 API_KEY = "0f0e0d0c-1111-4222-8333-444455556666"
 
-_PERMISSIONS = {"/users/track": "users.track", "/users/alias/new": "users.alias.new"}
+_PERMISSIONS = {
+    "/users/track": "users.track",
+    "/users/alias/new": "users.alias.new",
+    "/v2/subscription/status/set": "subscription.status.set",
+    "/users/export/ids": "users.export.ids",
+}
+_TOO_MANY = "The max number of external_ids and aliases per request was exceeded"
 _NOT_VALID = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields."
 _IDENTIFIER_MISSING = "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -36,6 +43,16 @@ class Profile:
     events: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A custom event that was accepted: the text's id, who sent it, when (unix seconds), and in which request."""
+
+    message_id: str
+    sender: str
+    at: float
+    request: int
+
+
 @dataclass(slots=True)
 class _Fault:
     status: int | None = None
@@ -50,7 +67,9 @@ class Braze(Server):
     `delay` is the time from answer to effect, in seconds; `limit` the requests per `window` seconds, per endpoint;
     `objects_in_all` the cap of the newer contracts (50). `too_large_over`, if set, is the most objects before a 413;
     `blocked_events` are names that it refuses. With `all_or_nothing` one faulty object spoils its request, and without
-    `names_errors` nobody learns which. `remarks` stand among the errors of every success.
+    `names_errors` nobody learns which. `remarks` stand among the errors of every success. `latency` is the time until
+    an answer, in seconds; `random_faults`, if set, spoils some of the requests, and `unknown` counts how often a text's
+    id was in one whose outcome the caller cannot know. `arrivals` holds every custom event as it was accepted.
     """
 
     def __init__(
@@ -60,12 +79,19 @@ class Braze(Server):
         limit: int = 250_000,
         window: float = 60.0,
         objects_in_all: int | None = None,
+        latency: float = 0.0,
     ) -> None:
         super().__init__()
+        self.latency = latency
+        self.random_faults: Faults | None = None
+        self.unknown: Counter[str] = Counter()
+        self.arrivals: list[Arrival] = []
+        self.calls: Counter[str] = Counter()
         self.api_key = API_KEY
         self.permissions = set(_PERMISSIONS.values())
         self.too_large_over: int | None = None
         self.queueing = False
+        self.keeps_requests = True
         self.blocked_events: set[str] = set()
         self.all_or_nothing = False
         self.names_errors = True
@@ -112,6 +138,10 @@ class Braze(Server):
             self._set_phone(profile, phone)
         return profile
 
+    def remove_user(self, alias_name: str, *, alias_label: str = "phone") -> None:
+        """A user is gone, and the alias with them."""
+        del self.profiles[alias_label, alias_name]
+
     def state(self, alias_name: str, group: str, *, alias_label: str = "phone") -> str | None:
         """What Braze keeps of a person's consent: `subscribed`, `unsubscribed` or nothing."""
         profile = self.profiles.get((alias_label, alias_name))
@@ -133,8 +163,14 @@ class Braze(Server):
         headers, exhausted = self._count(path)
         if exhausted:
             return _answer(429, {"message": "Rate Limited"}, headers)
-        payload = await request.json()
-        self.requests.append((path, payload))
+        payload = json.loads(await request.read())
+        self.calls[path] += 1
+        if self.keeps_requests:
+            self.requests.append((path, payload))
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        if self.random_faults and (mode := self.random_faults.draw()):
+            return await self._spoil(mode, request, payload, headers)
         fault = self._faults.popleft() if self._faults else None
         if fault and fault.applies:
             self._accept(path, payload)
@@ -144,6 +180,23 @@ class Braze(Server):
             return _answer(fault.status, {"message": fault.message}, headers | fault.headers)
         status, answer = self._accept(path, payload)
         return _answer(status, answer, headers)
+
+    async def _spoil(
+        self, mode: str, request: web.Request, payload: dict[str, Any], headers: dict[str, str]
+    ) -> web.StreamResponse:
+        if mode in UNKNOWN:
+            self.unknown.update(event["properties"]["sms_message_id"] for event in payload.get("events", ()))
+        if mode in LOST_ANSWERS:
+            self._accept(request.path, payload)
+        if mode.startswith("hang"):
+            return await self.never_answer(request)
+        if mode.startswith("cut"):
+            if request.transport:
+                request.transport.abort()
+            return web.Response(status=503)
+        if mode == "429":
+            headers = headers | {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 1)}
+        return _answer(int(mode), {"message": "Rate Limited" if mode == "429" else "Internal Server Error"}, headers)
 
     def _count(self, path: str) -> tuple[dict[str, str], bool]:
         now = time.time()
@@ -166,12 +219,40 @@ class Braze(Server):
         return self._judge(path, payload)
 
     def _judge(self, path: str, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        return self._accept_aliases(payload) if path == "/users/alias/new" else self._accept_track(payload)
+        match path:
+            case "/users/alias/new":
+                return self._accept_aliases(payload)
+            case "/v2/subscription/status/set":
+                return self._accept_states(payload)
+            case "/users/export/ids":
+                return self._export(payload)
+        return self._accept_track(payload)
+
+    def _accept_states(self, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        groups = payload["subscription_groups"]
+        if sum(len(group["phones"]) for group in groups) > 50:
+            return 400, {"message": _TOO_MANY}
+        self._later([("state", group) for group in groups])
+        return 201, {"message": "success"}
+
+    def _export(self, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if "fields_to_export" not in payload:
+            return 400, {"message": "fields_to_export is required"}
+        aliases = [(alias["alias_label"], alias["alias_name"]) for alias in payload["user_aliases"]]
+        if len(aliases) > 50:
+            return 400, {"message": _TOO_MANY}
+        found = {id(profile): profile for alias in aliases if (profile := self.profiles.get(alias))}
+        users: list[dict[str, Any]] = []
+        for profile in found.values():
+            named = [{"alias_label": label, "alias_name": name} for label, name in sorted(profile.aliases)]
+            # Braze writes the number with its plus sign or without, and leaves out what is not there.
+            users.append({"user_aliases": named} | ({"phone": profile.phone.lstrip("+")} if profile.phone else {}))
+        return 201, {"message": "success", "users": users, "invalid_user_ids": []}
 
     def _accept_aliases(self, payload: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         aliases = payload["user_aliases"]
         if len(aliases) > 50:
-            return 400, {"message": "The max number of external_ids and aliases per request was exceeded"}
+            return 400, {"message": _TOO_MANY}
         self._later([("alias", alias) for alias in aliases])
         return 201, {"aliases_processed": len(aliases), "message": "success"}
 
@@ -185,6 +266,12 @@ class Braze(Server):
         accepted, errors = self._sorted_out(arrays)
         if not accepted or (errors and self.all_or_nothing):
             return 400, {"message": _NOT_VALID} | ({"errors": errors} if self.names_errors else {})
+        now, request = time.time(), self.calls["/users/track"]
+        self.arrivals += [
+            Arrival(item["properties"]["sms_message_id"], item["user_alias"]["alias_name"], now, request)
+            for kind, item in accepted
+            if kind == "event" and "sms_message_id" in item.get("properties", {})
+        ]
         self._later(accepted)
         answer: dict[str, Any] = {"message": "success"}
         for kind, name in (("attributes", "attributes_processed"), ("event", "events_processed")):
@@ -225,6 +312,8 @@ class Braze(Server):
             if kind == "alias":
                 self._create((item["alias_label"], item["alias_name"]))
                 self.applied.append((kind, item))
+            elif kind == "state":
+                self._apply_state(item)
             else:
                 self._apply_track(kind, item)
         self.changed()
@@ -242,6 +331,14 @@ class Braze(Server):
         else:
             self._update(profile, item)
         self.applied.append((kind, item))
+
+    def _apply_state(self, item: dict[str, Any]) -> None:
+        for phone in item["phones"]:
+            if (groups := self._groups_of_phone.get(phone)) is None:
+                self.dropped.append(("state", item | {"phones": [phone]}))
+            else:
+                groups[item["subscription_group_id"]] = item["subscription_state"]
+        self.applied.append(("state", item))
 
     def _update(self, profile: Profile, item: dict[str, Any]) -> None:
         traits = {key: value for key, value in item.items() if key not in ("user_alias", "_update_existing_only")}
