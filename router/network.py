@@ -1,6 +1,9 @@
 """Which addresses are on the internet, and which lead into a private network."""
 
 import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 # Addresses of IPv6 that stand for one of IPv4 in their last 32 bits; a translator on the way would unwrap them.
 _IPV4_IN_IPV6 = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))
@@ -20,3 +23,46 @@ def is_public(address: str) -> bool:
     if ip.version == 4:
         return not any(ip in network for network in _LOCAL_IPV4)
     return not (ip.is_site_local or any(ip in network for network in _TUNNELS))
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """The private places that may be connected to: everywhere, or hosts by name, and networks."""
+
+    everywhere: bool = False
+    names: frozenset[str] = frozenset()
+    networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    @classmethod
+    def of(cls, everywhere: bool, hosts: Sequence[str]) -> Self:
+        """`hosts` are names, addresses and networks such as `10.1.0.0/16`. Raises `ValueError`."""
+        networks = [ipaddress.ip_network(host) for host in hosts if is_network(host)]
+        names = [host.lower().rstrip(".") for host in hosts if not is_network(host)]
+        return cls(everywhere, frozenset(names), tuple(networks))
+
+    def named(self, host: str) -> bool:
+        """Whether whatever address a host has may be connected to."""
+        return self.everywhere or host.lower().rstrip(".") in self.names
+
+    def holds(self, address: str) -> bool:
+        """Whether an IP address may be connected to though it is not public."""
+        ip = ipaddress.ip_address(address)
+        return self.everywhere or any(ip in network for network in self.networks)
+
+    def allows(self, host: str) -> bool:
+        """Whether a host of a URL may be private, and sent to unencrypted."""
+        return self.named(host) or (is_address(host) and self.holds(host))
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_network(host: str) -> bool:
+    """Whether a host is an IP address or a network of some."""
+    return is_address(host) or "/" in host

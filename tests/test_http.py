@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ import pytest
 
 import adapters
 import router
-from router.delivery.http import RESPONSE_LIMIT, HttpClient, public_socket
+from router.delivery.http import RESPONSE_LIMIT, HttpClient, guarded_socket
 from router.errors import DeliveryError
-from router.network import is_public
+from router.network import Private, is_public
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -67,8 +67,10 @@ async def post(client: HttpClient, url: str) -> tuple[int, dict[str, str], bytes
     return response.status, dict(response.headers), response.body
 
 
-async def failure(url: str, *, timeout_seconds: float = 5.0, allow_private: bool = True) -> DeliveryError:
-    async with HttpClient(timeout_seconds, allow_private) as client:
+async def failure(
+    url: str, *, timeout_seconds: float = 5.0, allow_private: bool = True, private_hosts: Sequence[str] = ()
+) -> DeliveryError:
+    async with HttpClient(timeout_seconds, allow_private, private_hosts) as client:
         with pytest.raises(DeliveryError) as caught:
             await post(client, url)
     return caught.value
@@ -260,8 +262,28 @@ def test_public_addresses(address: str, public: bool) -> None:
     assert public == is_public(address)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "host"),
+    [("127.0.0.1", "127.0.0.1"), ("127.0.0.0/8", "127.0.0.1"), ("localhost", "localhost"), ("LocalHost.", "localhost")],
+)
+async def test_a_private_host_that_is_named_may_be_sent_to(allowed: str, host: str) -> None:
+    async with wire(OK) as seen, HttpClient(5.0, allow_private=False, private_hosts=[allowed]) as client:
+        response = await client.request("POST", f"http://{host}:{seen.port}/", headers={}, body=b"x")
+
+    assert response.status == 200
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/", "https://localhost:1/", "https://127.0.0.1:1/"])
+async def test_a_private_host_that_is_not_named_may_not(url: str) -> None:
+    error = await failure(url, allow_private=False, private_hosts=["10.9.9.9", "crm.internal"])
+
+    assert "private_hosts" in error.reason
+
+
 def test_a_public_address_gets_a_socket_of_its_family() -> None:
-    with public_socket((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("2606:4700::1111", 443, 0, 0))) as made:
+    with guarded_socket(
+        Private(), (socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("2606:4700::1111", 443, 0, 0))
+    ) as made:
         assert (made.family, made.type) == (socket.AF_INET6, socket.SOCK_STREAM)
 
 

@@ -1,6 +1,7 @@
 """`keyroute sink` as a process of its own, with the webhook platform sending to it."""
 
 import asyncio
+import io
 import json
 import signal
 import socket
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from adapters.platforms.webhook import Webhook, WebhookOptions
@@ -80,8 +82,8 @@ async def said(process: Process) -> str:
     return (await asyncio.wait_for(process.stderr.readline(), 10)).decode()
 
 
-async def send(url: str, *events: Event, secret: str = SECRET) -> list[int | None]:
-    platform = Webhook("crm", WebhookOptions(url=url, secrets=(Secret(secret),)), {})
+async def send(url: str, *events: Event, secret: str = SECRET, batch_size: int = 1) -> list[int | None]:
+    platform = Webhook("crm", WebhookOptions(url=url, secrets=(Secret(secret),), batch_size=batch_size), {})
     async with HttpClient(5.0, True) as http:
         return [error.status if error else None for error in await platform.deliver(http, events)]
 
@@ -107,6 +109,18 @@ async def test_it_prints_each_event_once_and_stops_after_the_count(tmp_path: Pat
     assert process.returncode == 0
 
 
+async def test_it_prints_each_event_of_a_batch_once(tmp_path: Path, url: str) -> None:
+    async with sink(write(tmp_path, WEBHOOK.format(name="crm", url=url)), "--count", "3") as process:
+        await said(process), await said(process)
+        first = await send(url, event("e1"), event("e2"), batch_size=10)
+        again = await send(url, event("e2"), event("e3"), batch_size=10)
+        printed, complaints = await asyncio.wait_for(process.communicate(), 10)
+
+    assert first + again == [None] * 4
+    assert [json.loads(line)["data"]["message_id"] for line in printed.splitlines()] == ["SM-e1", "SM-e2", "SM-e3"]
+    assert complaints.decode().splitlines() == ["repeat of e2, not printed again"]
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_it_stops_cleanly_when_asked(tmp_path: Path, url: str, stop: signal.Signals) -> None:
     async with sink(write(tmp_path, WEBHOOK.format(name="crm", url=url))) as process:
@@ -126,7 +140,8 @@ async def test_it_answers_nothing_but_posts_to_its_path(tmp_path: Path, url: str
         await said(process)
         elsewhere = await http.request("POST", url + "x", headers={}, body=b"")
         fetched = await http.request("GET", url, headers={}, body=b"")
-        huge = await http.request("POST", url, headers={}, body=b"x" * 300_000)
+        async with aiohttp.ClientSession() as session, session.post(url, data=io.BytesIO(bytes(5_000_000))) as huge:
+            pass
         unsigned = await http.request("POST", url, headers={}, body=b"{}")
 
     assert [answer.status for answer in (elsewhere, fetched, huge, unsigned)] == [404, 405, 413, 403]

@@ -6,15 +6,18 @@ time of acceptance. `data` holds, of the text: `message_id` (the carrier's), `ac
 decision: `intent`, `keyword`, `argument`, `program`, `language`, `rule`, the consent state `before` and `after`, and
 the `reply` given. What is not known is null. `webhook-id` is the same on every attempt: a receiver drops what it has
 seen.
+
+With `batch_size`, one POST holds what waits: `{"type": "events.batch", "timestamp": …, "data": {"events": [{"id": …,
+"type": …, "timestamp": …, "data": {…}}, …]}}`. Then the `id` of each event is what never changes.
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Annotated, Any, ClassVar
 
 import orjson
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from adapters._http import MISCONFIGURED_PAUSE, HttpUrl, delivery_error, json_body, utc_time
@@ -23,9 +26,9 @@ from router.errors import BadPayload, DeliveryError
 from router.ports import Http, Options, OptionsType, Secret
 from router.types import Event
 
-#: How many people's events are under way at once.
-_CONCURRENCY = 16
-_MISCONFIGURED = {401, 403, 404}
+_MISCONFIGURED = {401, 403, 404, 410}
+#: Why an event was not sent after an earlier one of the same person.
+_BEHIND = "It waits behind an earlier event of the same person, which failed."
 
 
 def _check_not_empty(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
@@ -38,10 +41,15 @@ def _check_not_empty(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
 
 
 class WebhookOptions(Options):
-    """Where to and signed with what. During a rotation `secrets` holds the new one first, then the old one."""
+    """Where to and signed with what. During a rotation `secrets` holds the new one first, then the old one.
+
+    `connections` is how many requests may be under way at once, `batch_size` the most events of one.
+    """
 
     url: HttpUrl
     secrets: Annotated[WebhookSecrets, AfterValidator(_check_not_empty)]
+    connections: int = Field(16, ge=1, le=256)
+    batch_size: int = Field(1, ge=1, le=1000)
 
 
 class WebhookProgramOptions(Options):
@@ -49,14 +57,11 @@ class WebhookProgramOptions(Options):
 
 
 class Webhook:
-    """A receiver of signed webhooks. Different people's events go out side by side, one person's in their order."""
+    """A receiver of signed webhooks, one event at a time or many."""
 
     Options: ClassVar[OptionsType] = WebhookOptions
     ProgramOptions: ClassVar[OptionsType] = WebhookProgramOptions
-    # What is sent at once. A worker that dies in the middle has its successor send that much again.
-    batch_size = _CONCURRENCY
     alias_batch_size = 1
-    requests_at_once = 1
     needs_alias = False
     makes_known = False
     one_per_sender = False
@@ -68,6 +73,8 @@ class Webhook:
         programs: dict[str, tuple[str, WebhookProgramOptions]],
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.batch_size = options.batch_size
+        self.requests_at_once = options.connections
         self._url = options.url
         self._secrets = _keys(options)
         self._clock = clock
@@ -80,55 +87,66 @@ class Webhook:
         """A receiver needs to know nobody beforehand."""
 
     async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
-        """One POST for each event."""
-        results: list[DeliveryError | None] = [None] * len(events)
-        people: dict[str, list[int]] = {}
-        for place, event in enumerate(events):
-            people.setdefault(event.message.sender, []).append(place)
-        waiting = iter(people.values())
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(_CONCURRENCY, len(people))):
-                group.create_task(self._work_off(http, events, waiting, results))
+        """One POST for each event, or one for all of them, by `batch_size`."""
+        if self.batch_size > 1:
+            return await self._post_together(http, events)
+        failed: set[str] = set()
+        results: list[DeliveryError | None] = []
+        for event in events:
+            if event.message.sender in failed:
+                results.append(DeliveryError(_BEHIND, retryable=True))
+                continue
+            error = await self._post(http, event.id, json_body(_payload(event)), [event])
+            if error and error.retryable:
+                failed.add(event.message.sender)
+            results.append(error)
         return results
 
-    async def _work_off(
-        self,
-        http: Http,
-        events: Sequence[Event],
-        waiting: Iterator[list[int]],
-        results: list[DeliveryError | None],
-    ) -> None:
-        for places in waiting:
-            stopped: DeliveryError | None = None
-            for place in places:
-                error = stopped or await self._post(http, events[place])
-                results[place] = error
-                if error and error.retryable:
-                    stopped = error
+    async def _post_together(self, http: Http, events: Sequence[Event]) -> list[DeliveryError | None]:
+        batch = {
+            "type": "events.batch",
+            "timestamp": utc_time(self._clock()),
+            "data": {"events": [{"id": event.id} | _payload(event) for event in events]},
+        }
+        # The same for the same events: a receiver can drop a repeat of the whole without a look inside.
+        batch_id = blake2b("".join(event.id for event in events).encode(), digest_size=16).hexdigest()
+        error = await self._post(http, f"bat_{batch_id}", json_body(batch), events)
+        if error is None or error.status not in (400, 413) or len(events) == 1:
+            return [error] * len(events)
+        middle = len(events) // 2
+        first = await self._post_together(http, events[:middle])
+        behind = DeliveryError(_BEHIND, retryable=True)
+        if any(result and result.retryable for result in first):
+            return first + [behind] * (len(events) - middle)
+        return first + await self._post_together(http, events[middle:])
 
-    async def _post(self, http: Http, event: Event) -> DeliveryError | None:
-        headers, body = self._signed(event)
+    async def _post(self, http: Http, webhook_id: str, body: bytes, events: Sequence[Event]) -> DeliveryError | None:
         try:
-            response = await http.request("POST", self._url, headers=headers, body=body)
+            response = await http.request("POST", self._url, headers=self._signed(webhook_id, body), body=body)
         except DeliveryError as error:
             return error
-        private = (event.message.text, event.decision.argument or "", event.decision.reply or "")
+        if 200 <= response.status < 300:
+            return None
+        private = [
+            said
+            for event in events
+            for said in (event.message.text, event.decision.argument, event.decision.reply)
+            if said
+        ]
         refusal = delivery_error(response, self._clock(), hide=private)
         if refusal and refusal.status in _MISCONFIGURED:
             # Not of this event: nothing is lost while an operator mends the url or the secret.
-            return DeliveryError(refusal.reason, retryable=True, retry_after=MISCONFIGURED_PAUSE, status=refusal.status)
+            refusal.retryable, refusal.retry_after = True, MISCONFIGURED_PAUSE
         return refusal
 
-    def _signed(self, event: Event) -> tuple[dict[str, str], bytes]:
-        body = json_body(_payload(event))
+    def _signed(self, webhook_id: str, body: bytes) -> dict[str, str]:
         timestamp = int(self._clock())
-        headers = {
+        return {
             "Content-Type": "application/json",
-            "webhook-id": event.id,
+            "webhook-id": webhook_id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": sign_webhook(self._secrets, event.id, timestamp, body),
+            "webhook-signature": sign_webhook(self._secrets, webhook_id, timestamp, body),
         }
-        return headers, body
 
     @staticmethod
     def check_delivery(options: WebhookOptions, headers: Mapping[str, str], body: bytes, now: float) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import click
 
+from router import registry
 from router.config import Settings, load
 from router.errors import LedgerUnavailable
 from router.ledger.segments import Segments
+from router.ports import Warns
 from router.routing import Routing
 
 
@@ -45,12 +47,23 @@ def command(file: Path) -> None:
                 "question or welcome can be sent from. Write the keys that sending needs (docs/carriers.md has them).",
                 err=True,
             )
+    for place, doubt in _platform_doubts(settings):
+        click.echo(f"warning: {place}: {doubt}", err=True)
     for doubt in _ledger_doubts(settings):
         click.echo(f"warning: ledger.url: {doubt}", err=True)
     click.echo(
         f"{file}: good. {len(settings.accounts)} account(s), {len(settings.numbers)} number(s), "
         f"{len(settings.programs)} program(s), {len(settings.destinations)} destination(s)."
     )
+
+
+def _platform_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What platforms say of the way they are configured."""
+    for name, configured in settings.destinations.items():
+        platform = registry.platform(configured.platform)
+        if issubclass(platform, Warns):
+            for doubt in platform.warnings(configured.options, settings.program_options(name)):
+                yield f"destinations.{name}", doubt
 
 
 def _ledger_doubts(settings: Settings) -> Iterator[str]:

@@ -26,7 +26,7 @@ from router.ports import Options
 #: offers as `check_delivery`, beside an option `url`.
 Check = Callable[[Options, Mapping[str, str], bytes, float], dict[str, Any]]
 
-_LARGEST_BODY = 262_144
+_LARGEST_BODY = 4_194_304
 #: How many ids are remembered to tell a repeat.
 _REMEMBERED = 100_000
 
@@ -60,17 +60,25 @@ class Sink:
             return Response(status_code=error.status)
         return self._take(request.headers.get("webhook-id", ""), event)
 
-    def _take(self, event_id: str, event: dict[str, Any]) -> Response:
-        if event_id in self._seen:
-            click.echo(f"repeat of {event_id}, not printed again", err=True)
-            return Response(status_code=204)
+    def _take(self, webhook_id: str, received: dict[str, Any]) -> Response:
+        events = [(webhook_id, received)]
+        if received["type"] == "events.batch":
+            events = [(event["id"], event) for event in received["data"]["events"]]
+        for event_id, event in events:
+            if event_id in self._seen:
+                click.echo(f"repeat of {event_id}, not printed again", err=True)
+            elif self._left == 0 or not self._print(event_id, event):
+                return Response(status_code=503)
+        return Response(status_code=204)
+
+    def _print(self, event_id: str, event: dict[str, Any]) -> bool:
+        """Whether there still is somebody to read it; if not, the sender keeps the event."""
         try:
             click.echo(orjson.dumps(event))
         except BrokenPipeError:
-            # Nobody reads any more; the sender keeps the event.
             self._left = 0
             self.stop()
-            return Response(status_code=503)
+            return False
         self._seen[event_id] = None
         if len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
@@ -78,7 +86,7 @@ class Sink:
             self._left -= 1
             if not self._left:
                 self.stop()
-        return Response(status_code=204)
+        return True
 
 
 @click.command("sink")
@@ -88,7 +96,7 @@ class Sink:
 def command(config: Path, destination: str | None, count: int | None) -> None:
     """Receive, verify and print signed webhooks.
 
-    One JSON object a line.
+    One JSON object a line, also where several events come together.
     """
     name, check, options = _find(load(config), config, destination)
     url = str(getattr(options, "url", ""))

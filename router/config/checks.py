@@ -11,7 +11,7 @@ from router.config.toml_lines import Loc
 from router.config.wording import Complaint, dotted, suggestion
 from router.consent import ReplyKind
 from router.language import LANGUAGES, has_keywords
-from router.network import is_public
+from router.network import Private, is_public
 from router.rules import KeywordSet, conflicts
 from router.rules import doubts as keyword_doubts
 
@@ -127,16 +127,18 @@ def destination_exists(name: str, destinations: Collection[str], at: Loc) -> Ite
 def urls(table: Destination | Account, at: Loc) -> Iterator[Complaint]:
     """Texts of people go in the clear, or to this network, only where the file says so."""
     for key, url in table.options:
-        if key.rpartition("_")[2] == "url" and isinstance(url, str) and not table.allow_private:
-            yield from _url(url, (*at, key))
+        if key.rpartition("_")[2] == "url" and isinstance(url, str):
+            yield from _url(url, Private.of(table.allow_private, table.private_hosts), (*at, key))
 
 
-def _url(url: str, at: Loc) -> Iterator[Complaint]:
-    consent = "set allow_private = true if the receiver is on this machine or in your own network"
+def _url(url: str, private: Private, at: Loc) -> Iterator[Complaint]:
+    consent = "set allow_private = true, or name it in private_hosts, if the receiver is in your own network"
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
         yield Complaint(at, "is not a web address.", 'Write it like "https://example.com/events".')
+        return
+    if private.allows(host):
         return
     if url.startswith("http://"):
         yield Complaint(at, "would send what people text unencrypted.", f"Write https://, or {consent}.")

@@ -10,7 +10,17 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from router.config.permissions import Digest, Permission
 from router.config.programs import Number, Program
-from router.config.values import AsTuple, Count, Location, Table, Url, http_url, location, value_error
+from router.config.values import (
+    AsTuple,
+    Count,
+    Location,
+    PrivateHosts,
+    Table,
+    Url,
+    http_url,
+    location,
+    value_error,
+)
 from router.consent import EVERYTHING
 from router.errors import Problem
 from router.ports import Options, Secret
@@ -181,6 +191,7 @@ class Account(Table):
     allow_private: bool = Field(
         False, description="Allows `http://`, this machine and private networks for what replies are sent to."
     )
+    private_hosts: PrivateHosts = ()
     options: Options
 
 
@@ -192,6 +203,7 @@ class Destination(Table):
     platform: str = Field(examples=["webhook"], description="Name of the platform adapter.")
     timeout_seconds: float = Field(10, gt=0, le=300, description="How long one request may take.")
     allow_private: bool = Field(False, description="Allows `http://`, this machine and private networks.")
+    private_hosts: PrivateHosts = ()
     give_up_after_hours: float = Field(72, gt=0, le=720, description="When a failing delivery becomes a dead letter.")
     retry_unknown_outcomes: bool = Field(
         True,

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from router.network import Private, is_network
+
 
 def value_error(kind: str, message: str, remedy: str) -> PydanticCustomError:
     """What is wrong with a value, and what to write instead; `kind` names the mistake."""
@@ -41,6 +43,28 @@ Url = Annotated[str, AfterValidator(http_url)]
 Location = Annotated[Path, BeforeValidator(location)]
 # A list in the file is a tuple here; only that is converted, what it holds stays strict.
 AsTuple = Field(strict=False)
+
+
+def private_hosts(written: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of hosts, addresses, and networks. Raises what is wrong with one."""
+    for host in written:
+        try:
+            Private.of(everywhere=False, hosts=[host])
+            usable = (host.isprintable() and not set(host) & set(" @?#:")) or is_network(host)
+        except ValueError:
+            usable = False
+        if not usable or not host:
+            remedy = 'Write names such as "crm.internal", addresses, or networks such as "10.1.0.0/16".'
+            raise value_error("host_shape", f"has {host!r}, which is no host and no network.", remedy)
+    return written
+
+
+PrivateHosts = Annotated[
+    tuple[str, ...],
+    AsTuple,
+    AfterValidator(private_hosts),
+    Field(description="Hosts and networks for which `allow_private` counts, and for no other."),
+]
 
 
 class Table(BaseModel):

@@ -4,7 +4,9 @@ aiohttp takes some 200 ms to import. Only this module does so, and a process tha
 """
 
 import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Self
 from urllib.parse import urlsplit
@@ -15,7 +17,7 @@ from aiohttp.tracing import TraceRequestHeadersSentParams
 
 from router._version import VERSION
 from router.errors import DeliveryError
-from router.network import is_public
+from router.network import Private, is_public
 from router.types import HttpResponse
 
 #: What is read of a response, in bytes.
@@ -24,6 +26,9 @@ RESPONSE_LIMIT = 65536
 #: How long an idle connection is kept, in seconds: just under the minute after which common load balancers drop it.
 _KEEP_ALIVE = 55
 
+#: What makes a host that is not public one that may be sent to.
+_CONSENT = "name it in private_hosts, or set allow_private = true"
+
 _AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str | int, ...]]
 
 
@@ -31,22 +36,34 @@ class HttpClient:
     """An `async with` client for the requests of one destination.
 
     Follows no redirect, keeps no cookie, uses no proxy from the environment. `timeout_seconds` is for a whole request.
-    Unless `allow_private`, only https is spoken and only public addresses are connected to.
+    Only https is spoken and only public addresses are connected to, unless `allow_private` is set, or for the hosts,
+    addresses and networks of `private_hosts`.
     """
 
-    _session: ClientSession
-
-    def __init__(self, timeout_seconds: float, allow_private: bool) -> None:
+    def __init__(self, timeout_seconds: float, allow_private: bool, private_hosts: Sequence[str] = ()) -> None:
         self._timeout_seconds = timeout_seconds
-        self._allow_private = allow_private
+        self._private = Private.of(allow_private, private_hosts)
+        self._sessions: dict[bool, ClientSession] = {}
 
     async def __aenter__(self) -> Self:
+        return self
+
+    def _session(self, host: str) -> ClientSession:
+        """The pool for a host: whose addresses are looked at is another one than whose are not."""
+        unguarded = self._private.named(host)
+        if unguarded not in self._sessions:
+            self._sessions[unguarded] = self._new_session(None if unguarded else partial(guarded_socket, self._private))
+        return self._sessions[unguarded]
+
+    def _new_session(self, socket_factory: Callable[[_AddrInfo], socket.socket] | None) -> ClientSession:
         trace = TraceConfig()
         trace.on_request_headers_sent.append(_note_sending)
-        self._session = ClientSession(
+        return ClientSession(
             connector=TCPConnector(
+                # As many as its user has under way: that is limited elsewhere.
+                limit=0,
                 keepalive_timeout=_KEEP_ALIVE,
-                socket_factory=None if self._allow_private else public_socket,
+                socket_factory=socket_factory,
             ),
             timeout=ClientTimeout(total=self._timeout_seconds),
             cookie_jar=DummyCookieJar(),
@@ -54,10 +71,10 @@ class HttpClient:
             auto_decompress=False,
             trace_configs=[trace],
         )
-        return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        for session in self._sessions.values():
+            await session.close()
 
     async def request(self, method: str, url: str, *, headers: dict[str, str], body: bytes) -> HttpResponse:
         """Sends one request; any status is an answer, also when the body behind it breaks off.
@@ -65,14 +82,14 @@ class HttpClient:
         No answer raises a retryable `DeliveryError`, with `outcome_unknown` once the request had begun to leave.
         """
         host = _host(url)
-        if not self._allow_private and not url.lower().startswith("https://"):
+        if not url.lower().startswith("https://") and not self._private.allows(host):
             raise DeliveryError(
-                f"{host} would be sent people's texts unencrypted. Use an https url, or set allow_private = true.",
+                f"{host} would be sent people's texts unencrypted. Use an https url, or {_CONSENT}.",
                 retryable=True,
             )
         progress = _Progress()
         try:
-            async with self._session.request(
+            async with self._session(host).request(
                 method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=progress
             ) as response:
                 return HttpResponse(response.status, _joined(response), await _read(response))
@@ -87,7 +104,7 @@ class HttpClient:
             )
         if isinstance(error, ClientConnectorError):
             if isinstance(error.os_error, _PrivateAddress):
-                return f"{host} is not at a public address. Use a public url, or set allow_private = true."
+                return f"{host} is not at a public address. Use a public url, or {_CONSENT}."
             why = error.os_error.strerror or type(error.os_error).__name__
             return f"No connection to {host} ({why}). Check the url and that the receiver is up."
         if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
@@ -117,10 +134,10 @@ class _PrivateAddress(OSError):
     pass
 
 
-def public_socket(address: _AddrInfo) -> socket.socket:
+def guarded_socket(private: Private, address: _AddrInfo) -> socket.socket:
     """A socket for an address about to be connected to: what is checked is that very address, however it was found."""
     family, kind, protocol, _, place = address
-    if not is_public(str(place[0])):
+    if not (is_public(str(place[0])) or private.holds(str(place[0]))):
         raise _PrivateAddress
     return socket.socket(family, kind, protocol)
 

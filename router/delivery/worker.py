@@ -75,7 +75,7 @@ class Worker:
         self._parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._dispatches: dict[str, tuple[Dispatch, AliasWorker | None]] = {}
         for name, configured in settings.destinations.items():
-            http = HttpClient(configured.timeout_seconds, configured.allow_private)
+            http = HttpClient(configured.timeout_seconds, configured.allow_private, configured.private_hosts)
             self._clients.append(http)
             platform = registry.platform(configured.platform)(name, configured.options, settings.program_options(name))
             destination = Destination(
@@ -132,7 +132,7 @@ class Worker:
 
     def _add_sending(self, settings: Settings, routing: Routing, account: str) -> None:
         found, configured = routing.accounts[account], settings.accounts[account]
-        http = HttpClient(configured.timeout_seconds, configured.allow_private)
+        http = HttpClient(configured.timeout_seconds, configured.allow_private, configured.private_hosts)
         self._clients.append(http)
         self._sendings[found.reply_lane] = Sending(
             found.reply_lane,

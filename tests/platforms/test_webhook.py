@@ -1,6 +1,5 @@
 """The signed webhook against a receiver that checks with the reference library."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
@@ -33,12 +32,12 @@ async def http() -> AsyncIterator[HttpClient]:
         yield client
 
 
-def options(url: str = "http://127.0.0.1:8090/events", *secrets: str) -> WebhookOptions:
-    return WebhookOptions(url=url, secrets=tuple(map(Secret, secrets or (SECRET,))))
+def options(url: str = "http://127.0.0.1:8090/events", *secrets: str, **more: int) -> WebhookOptions:
+    return WebhookOptions(url=url, secrets=tuple(map(Secret, secrets or (SECRET,))), **more)
 
 
-def webhook(receiver: Receiver, *secrets: str) -> Webhook:
-    return Webhook("crm", options(receiver.url, *secrets), {})
+def webhook(receiver: Receiver, *secrets: str, **more: int) -> Webhook:
+    return Webhook("crm", options(receiver.url, *secrets, **more), {})
 
 
 def statuses(results: Sequence[DeliveryError | None]) -> list[int | None]:
@@ -106,6 +105,16 @@ async def test_during_a_rotation_either_secret_verifies(http: HttpClient, known:
     assert list(results) == [None]
 
 
+async def test_an_endpoint_that_is_gone_loses_no_event_while_the_url_is_mended(
+    receiver: Receiver, http: HttpClient
+) -> None:
+    receiver.failing = 410
+    (error,) = await webhook(receiver).deliver(http, [event()])
+
+    assert error
+    assert (error.status, error.retryable, error.retry_after) == (410, True, 60.0)
+
+
 async def test_a_receiver_with_another_secret_is_tried_again_a_minute_later(http: HttpClient) -> None:
     async with Receiver(NEW_SECRET) as receiver:
         (error,) = await webhook(receiver).deliver(http, [event()])
@@ -133,31 +142,57 @@ async def test_each_attempt_has_the_same_id_and_its_own_time_and_signature(
     assert before["webhook-signature"] != after["webhook-signature"]
 
 
-async def test_one_persons_events_go_out_one_after_another_in_their_order(receiver: Receiver, http: HttpClient) -> None:
-    receiver.hold()
+async def test_events_go_out_one_after_another_in_their_order(receiver: Receiver, http: HttpClient) -> None:
     events = [event(f"{person}{n}", sender=f"+1415555010{person}") for n in range(5) for person in range(3)]
-    delivery = asyncio.create_task(webhook(receiver).deliver(http, events))
-    await receiver.until(lambda: receiver.in_flight == 3)
-    receiver.release()
 
-    assert list(await delivery) == [None] * 15
-    for person in range(3):
-        assert [name for name in receiver.ids if name.startswith(str(person))] == [f"{person}{n}" for n in range(5)]
+    assert list(await webhook(receiver).deliver(http, events)) == [None] * 15
+    assert receiver.ids == [one.id for one in events]
 
 
-async def test_sixteen_people_are_served_at_once_and_no_more(receiver: Receiver, http: HttpClient) -> None:
-    most = 0
-    receiver.hold()
-    events = [event(str(n), sender=f"+141555501{n:02}") for n in range(40)]
-    delivery = asyncio.create_task(webhook(receiver).deliver(http, events))
-    await receiver.until(lambda: receiver.in_flight == 16)
-    receiver.release()
-    while len(receiver.events) < 40:
-        most = max(most, receiver.in_flight)
-        await receiver.wait_for(len(receiver.events) + 1)
+async def test_a_batch_is_one_signed_post_in_which_each_event_has_its_id(receiver: Receiver, http: HttpClient) -> None:
+    events = [event(f"e{n}", sender=f"+1415555010{n % 3}") for n in range(5)]
+    platform = webhook(receiver, batch_size=5, connections=3)
+    receiver.lose_answer()
+    async with HttpClient(0.3, True) as impatient:
+        lost = await platform.deliver(impatient, events)
+    taken = await platform.deliver(http, events)
 
-    assert list(await delivery) == [None] * 40
-    assert most <= 16
+    assert (platform.batch_size, platform.requests_at_once) == (5, 3)
+    assert [error.outcome_unknown for error in lost if error] == [True] * 5
+    assert list(taken) == [None] * 5
+    assert receiver.ids == [one.id for one in events] * 2
+    first, second = receiver.attempts
+    assert first.id == second.id
+    assert first.id.startswith("bat_")
+    assert first.event["type"] == "events.batch"
+    assert [(one["id"], one["type"], one["data"]["text"]) for one in first.event["data"]["events"]] == [
+        (one.id, "message.received", one.message.text) for one in events
+    ]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+async def test_of_a_batch_refused_whole_only_the_faulty_event_fails(
+    receiver: Receiver, http: HttpClient, status: int
+) -> None:
+    receiver.refuse("e3", status)
+    events = [event(f"e{n}") for n in range(7)]
+
+    results = await webhook(receiver, batch_size=10).deliver(http, events)
+
+    assert statuses(results) == [None, None, None, status, None, None, None]
+    assert receiver.ids == ["e0", "e1", "e2", "e4", "e5", "e6"]
+
+
+async def test_nothing_of_a_batch_is_sent_behind_a_part_that_failed(receiver: Receiver, http: HttpClient) -> None:
+    receiver.fail(413)
+    receiver.fail(503)
+    events = [event(f"e{n}") for n in range(4)]
+
+    results = await webhook(receiver, batch_size=10).deliver(http, events)
+
+    assert [error.retryable for error in results if error] == [True] * 4
+    assert statuses(results) == [503, 503, None, None]
+    assert receiver.ids == []
 
 
 async def test_after_a_failure_that_can_be_retried_nothing_more_of_that_person_is_sent(
@@ -169,8 +204,9 @@ async def test_after_a_failure_that_can_be_retried_nothing_more_of_that_person_i
 
     results = await webhook(receiver).deliver(http, events)
 
-    assert statuses(results) == [None, None, 503, None, 503, None]
-    assert results[2] is results[4]
+    assert statuses(results[:4]) == [None, None, 503, None]
+    assert results[4]
+    assert (results[4].retryable, results[4].outcome_unknown, results[5]) == (True, False, None)
     assert "a3" not in [attempt.id for attempt in receiver.attempts]
 
 
@@ -183,9 +219,7 @@ async def test_an_event_refused_for_good_does_not_stop_the_next(receiver: Receiv
     assert receiver.ids == ["e1", "e3"]
 
 
-@pytest.mark.parametrize(
-    ("status", "retryable"), [(301, False), (400, False), (410, False), (408, True), (429, True), (500, True)]
-)
+@pytest.mark.parametrize(("status", "retryable"), [(301, False), (400, False), (408, True), (429, True), (500, True)])
 async def test_what_the_receiver_answers_decides_on_a_retry(
     receiver: Receiver, http: HttpClient, status: int, retryable: bool
 ) -> None:

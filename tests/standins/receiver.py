@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.standins._server import Server
+from tests.standins.faults import LOST_ANSWERS, UNKNOWN, Faults
 
 SECRET = "whsec_BwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAhIiMkJSY="
 
@@ -27,7 +28,8 @@ class Attempt:
 
 
 class Receiver(Server):
-    """`events` holds what was accepted, in order of arrival, repeats too; `attempts` holds every request.
+    """`events` holds what was accepted, in order of arrival, repeats too, each event of a batch for itself; so do `ids`
+    and `times` (unix seconds). `attempts` holds every request.
 
     `url` is where to send. `failing`, while set, is the status of every answer; `answer_headers` go with each, and so
     does the body of the request if it `echoes`.
@@ -38,6 +40,10 @@ class Receiver(Server):
         self.secret = secret
         self.events: list[dict[str, Any]] = []
         self.ids: list[str] = []
+        self.times: list[float] = []
+        self.random_faults: Faults | None = None
+        #: How often each event was in a request whose sender cannot know what became of it.
+        self.unknown: Counter[str] = Counter()
         self.attempts: list[Attempt] = []
         self.failing: int | None = None
         self.answer_headers: dict[str, str] = {}
@@ -93,17 +99,26 @@ class Receiver(Server):
             event_id = request.headers.get("webhook-id", "")
             event, status = self._judge(request, event_id, body)
             self.attempts.append(Attempt(event_id, event, dict(request.headers), arrived, status))
-            if status == 204:
-                self.events.append(event)
-                self.ids.append(event_id)
+            mode = self.random_faults.draw() if self.random_faults and status == 204 else None
+            if mode in UNKNOWN:
+                self.unknown.update(name for name, _ in _each(event_id, event))
+            if status == 204 and (mode is None or mode in LOST_ANSWERS):
+                for name, one in _each(event_id, event):
+                    self.events.append(one)
+                    self.ids.append(name)
+                    self.times.append(time.time())
         finally:
             self.in_flight -= 1
         self.changed()
         if status == 204 and self._lost_answers:
             self._lost_answers -= 1
             status = None
-        if status is None:
+        if mode and mode.startswith("cut") and request.transport:
+            request.transport.abort()
+        if status is None or (mode and mode.startswith("hang")):
             return await self.never_answer(request)
+        if mode:
+            status = int(mode) if mode.isdecimal() else 503
         return web.Response(status=status, headers=self.answer_headers, body=body if self.echoes else None)
 
     def _judge(self, request: web.Request, event_id: str, body: bytes) -> tuple[dict[str, Any], int | None]:
@@ -116,4 +131,12 @@ class Receiver(Server):
             return event, self.failing
         if self._faults:
             return event, self._faults.popleft()
-        return event, self._refused.get(event_id, 204)
+        refused = (self._refused[name] for name, _ in _each(event_id, event) if name in self._refused)
+        return event, next(refused, 204)
+
+
+def _each(webhook_id: str, received: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The events of a request with their ids."""
+    if received.get("type") == "events.batch":
+        return [(event["id"], event) for event in received["data"]["events"]]
+    return [(webhook_id, received)]
