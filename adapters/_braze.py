@@ -100,6 +100,8 @@ class BrazeApi:
     def failure(self, path: str, response: HttpResponse, private: Sequence[str] = ()) -> DeliveryError | None:
         """Why nothing of a request was taken; None if something was. `private` must not be told on."""
         error = delivery_error(response, self._clock(), private)
+        if error:
+            error.request = f"{error.request}{path}"
         if error and (reason := _MISCONFIGURED.get(response.status)):
             error.reason = reason.format(permission=_PERMISSIONS[path])
             # Nothing is lost while an operator mends it.

@@ -4,7 +4,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters._braze import errors_in, said
+from adapters._braze import TRACK, errors_in, said
 from adapters._http import redact
 from router.errors import DeliveryError
 from router.types import HttpResponse
@@ -48,7 +48,13 @@ class TrackBatch:
                 continue
             what = redact(said(error), self.private())
             reason = f"Braze does not take this event ({what}). Mend what it names, then retry it."
-            refused[owner] = DeliveryError(reason, retryable=False, status=response.status)
+            refused[owner] = DeliveryError(
+                reason,
+                retryable=False,
+                status=response.status,
+                request=f"{response.request}{TRACK}",
+                answer=str(error),
+            )
         return refused, remarks
 
 

@@ -23,6 +23,8 @@ LONGEST_PAUSE = 3600.0
 MISCONFIGURED_PAUSE = 60.0
 
 _EXCERPT = 200
+#: How much of an answer is kept with a dead letter, in bytes.
+_KEPT = 2048
 
 _RETRYABLE_4XX = {408, 425, 429}
 _REMEDIES = {
@@ -59,7 +61,16 @@ def delivery_error(response: HttpResponse, now: float | None = None, hide: Itera
         status=status,
         # A gateway that gave up waiting does not know what the server behind it did.
         outcome_unknown=status == 504,
+        request=response.request,
+        answer=answer_of(response),
     )
+
+
+def answer_of(response: HttpResponse) -> str:
+    """An answer as it is kept with a dead letter, less what may be a secret."""
+    body = _BEARER.sub(r"\1 …", response.body[:_KEPT].decode(errors="replace"))
+    body = _TOKEN.sub(lambda found: "…" if _is_opaque(found[0]) else found[0], body)
+    return f"{response.status} {body}".rstrip()
 
 
 def retry_after(headers: Mapping[str, str], now: float | None) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from adapters._http import MISCONFIGURED_PAUSE, delivery_error
+from adapters._http import MISCONFIGURED_PAUSE, answer_of, delivery_error
 from router.errors import DeliveryError, SendError
 from router.types import HttpResponse, Outgoing, SendFailure
 
@@ -36,6 +36,8 @@ def send_error(
         retry_after=_pause(found, failure),
         status=response.status,
         outcome_unknown=bool(found and found.outcome_unknown),
+        request=response.request,
+        answer=answer_of(response),
     )
 
 

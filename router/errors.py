@@ -206,6 +206,17 @@ class DeliveryError(RouterError):
         self.request = request
         self.answer = answer
 
+    def because(self, reason: str) -> "DeliveryError":
+        """The same for good, for a reason that says more."""
+        return DeliveryError(
+            reason,
+            retryable=False,
+            status=self.status,
+            outcome_unknown=self.outcome_unknown,
+            request=self.request,
+            answer=self.answer,
+        )
+
 
 class SendError(DeliveryError):
     """A carrier did not send a text, and said why. What passes (`throttled`, `temporary`, `auth`) is tried again."""
@@ -218,6 +229,8 @@ class SendError(DeliveryError):
         retry_after: float | None = None,
         status: int | None = None,
         outcome_unknown: bool = False,
+        request: str = "",
+        answer: str = "",
     ) -> None:
         super().__init__(
             reason,
@@ -225,5 +238,7 @@ class SendError(DeliveryError):
             retry_after=retry_after,
             status=status,
             outcome_unknown=outcome_unknown,
+            request=request,
+            answer=answer,
         )
         self.failure = failure

@@ -287,8 +287,12 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What came back from a platform. Header names are lower case; `body` is cut at 64 KiB."""
+    """What came back from a platform. Header names are lower case; `body` is cut at 64 KiB.
+
+    `request` says what was asked of which host, without path and query: these may hold a token.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    request: str = ""

@@ -160,6 +160,32 @@ async def test_a_refused_event_is_a_dead_letter_that_can_be_retried_and_the_rest
         assert len(w.receiver.events) == 2
 
 
+async def test_dead_letters_show_what_was_asked_and_answered_and_are_retried_in_order(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        w.braze.blocked_events.add("sms_response_Deals_custom")
+        said = ["one", "two", "three", "four"]
+        await w.texts(*said)
+        await w.receiver.wait_for(4)
+        async with asyncio.timeout(10):
+            while len(letters := await w.dead()) < 4:
+                await asyncio.sleep(0.02)
+        shown = await asyncio.create_subprocess_exec(
+            str(KEYROUTE), "dead", "show", letters[0]["id"], "--config", str(w.server.config), stdout=-1
+        )
+        letter = json.loads((await shown.communicate())[0])
+        assert letter["request"] == "POST 127.0.0.1/users/track"
+        assert "sms_response_Deals_custom is blocked" in letter["answer"]
+
+        w.braze.blocked_events.clear()
+        ids = [letter["id"] for letter in reversed(letters)]
+        retried = await asyncio.create_subprocess_exec(
+            str(KEYROUTE), "dead", "retry", *ids, "--config", str(w.server.config), stdout=-1
+        )
+        assert (await retried.communicate())[0] == b"retried 4\n"
+        await w.braze.wait_for(4, 10)
+        assert [event["properties"]["message_body"] for event in w.braze.events] == said
+
+
 async def test_many_unknown_people_at_once_take_few_requests(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         senders = [f"+1415555{i:04d}" for i in range(200)]

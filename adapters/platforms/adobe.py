@@ -242,7 +242,7 @@ class Adobe:
                 return [None] * count
             reason = "Adobe's answer does not say what became of each message. It is sent again."
             return [DeliveryError(reason, retryable=True, status=207, outcome_unknown=True)] * count
-        return [_entry_error(entry) for entry in entries]
+        return [_entry_error(entry, response.request) for entry in entries]
 
     @staticmethod
     def warnings(options: AdobeOptions, programs: "dict[str, tuple[str, AdobeProgramOptions]]") -> Iterable[str]:
@@ -278,7 +278,7 @@ def _batches(messages: Sequence[_Message]) -> Iterable[list[_Message]]:
         yield batch
 
 
-def _entry_error(entry: object) -> DeliveryError | None:
+def _entry_error(entry: object, request: str) -> DeliveryError | None:
     """Why a message of a batch was not taken."""
     said: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
     status = said.get("statusCode", said.get("status"))
@@ -287,4 +287,4 @@ def _entry_error(entry: object) -> DeliveryError | None:
     code = status if isinstance(status, int) else 400
     if 200 <= code < 300:
         return None
-    return delivery_error(HttpResponse(code, {}, orjson.dumps(said.get("message") or said.get("title") or "")))
+    return delivery_error(HttpResponse(code, {}, orjson.dumps(entry), request))

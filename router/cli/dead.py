@@ -63,7 +63,11 @@ def show_letter(letter_id: str, config: Path) -> None:
 @click.option("--destination", help="With --all: only deliveries to this destination.")
 @config_option
 def retry(letter_ids: tuple[str, ...], every: bool, destination: str | None, config: Path) -> None:
-    """Deliver again: a delivery joins the end of the outbox; a request or text is taken as if it came now."""
+    """Deliver again, in the order of acceptance.
+
+    A delivery joins the end of the outbox, behind what the person has texted since; a request or text is taken as if it
+    came now.
+    """
     _each(letter_ids, every, destination, "retried", _retrying(config))
 
 
@@ -109,7 +113,7 @@ async def _run(
             chosen = [await letters.get(letter_id) for letter_id in letter_ids]
         else:
             chosen = [letter async for letter in letters.each() if destination in (None, letter.destination)]
-        for letter in chosen:
+        for letter in sorted(chosen, key=_accepted):
             try:
                 await act(letter)
             except (RequestError, OutdatedLetter) as error:
@@ -156,6 +160,10 @@ async def _retrying(config: Path) -> AsyncIterator[tuple[DeadLetters, Action]]:
         yield service.dead, retry
     finally:
         await service.stop()
+
+
+def _accepted(letter: DeadLetter) -> float:
+    return letter.event.at if letter.event else letter.at
 
 
 def _summary(letter: DeadLetter) -> dict[str, object]:

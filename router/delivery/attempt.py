@@ -88,15 +88,7 @@ def outcome(
     found = Outcome()
     for item, error in zip(waiting, results, strict=True):
         if error and error.outcome_unknown and not destination.retry_unknown:
-            found.settled.append(
-                DeliveryError(
-                    f"it is not known whether the event arrived: {error.reason}",
-                    retryable=False,
-                    outcome_unknown=True,
-                    request=error.request,
-                    answer=error.answer,
-                )
-            )
+            found.settled.append(error.because(f"it is not known whether the event arrived: {error.reason}"))
         elif error and error.retryable and clock() - item.joined < destination.give_up_after:
             found.failed = error
             break

@@ -28,7 +28,7 @@ class Books:
         """All of it for `Outbox.settle`, whose answer then has one number for each of `unparked`."""
         steps = Steps(turn)
         for item, error in self.dead:
-            steps.dead(error.reason, now, destination, item)
+            steps.dead(error, now, destination, item)
         for line, entry in self.parked:
             steps.park(line.sender, entry)
         for sender, known in self.known.items():

@@ -92,9 +92,14 @@ class HttpClient:
             async with self._session(host).request(
                 method, url, headers=headers, data=body, allow_redirects=False, trace_request_ctx=progress
             ) as response:
-                return HttpResponse(response.status, _joined(response), await _read(response))
+                return HttpResponse(response.status, _joined(response), await _read(response), f"{method} {host}")
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise DeliveryError(self._explain(error, host), retryable=True, outcome_unknown=progress.sending) from error
+            raise DeliveryError(
+                self._explain(error, host),
+                retryable=True,
+                outcome_unknown=progress.sending,
+                request=f"{method} {host}",
+            ) from error
 
     def _explain(self, error: Exception, host: str) -> str:
         if isinstance(error, TimeoutError):

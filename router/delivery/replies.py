@@ -129,7 +129,7 @@ class ReplyLane:
         self._recorded = (self._position, sorted(ahead))
         self._window: deque[Entry] = deque()
         self._settled = set(ahead)
-        self._dead: list[tuple[Entry, str]] = []
+        self._dead: list[tuple[Entry, DeliveryError]] = []
         #: Replies that were sent, for the ledger.
         self._sent: list[tuple[Entry, bytes]] = []
         self._waiting: dict[str, list[_Reply]] = {}
@@ -208,8 +208,8 @@ class ReplyLane:
         dead, sent = list(self._dead), list(self._sent)
         for entry, note in sent:
             steps.note(entry, note)
-        for entry, reason in dead:
-            steps.dead(reason, self._clock(), self._sending.name, entry)
+        for entry, error in dead:
+            steps.dead(error, self._clock(), self._sending.name, entry)
         steps.position(*books)
         try:
             await self._outbox.settle(self._held.lease, self._sending.name, steps)
@@ -313,11 +313,11 @@ class ReplyLane:
             self._settle(entry, "blocked")
         elif error.outcome_unknown and not self._sending.carrier.idempotent:
             self._metrics.unknown_outcomes.labels(self._sending.name).inc()
-            self._give_up(entry, f"it is not known whether the text was sent: {error.reason}")
+            self._give_up(entry, error, f"it is not known whether the text was sent: {error.reason}")
         elif error.retryable:
             self._again(number, reply, error)
         else:
-            self._give_up(entry, error.reason)
+            self._give_up(entry, error, error.reason)
 
     def _again(self, number: str, reply: _Reply, error: DeliveryError) -> None:
         """Lets the reply wait by itself; and all others if the carrier asks for it, or cannot be reached."""
@@ -326,7 +326,7 @@ class ReplyLane:
         if not isinstance(error, SendError) or (error.retry_after is not None and error.status is not None):
             self._sending.gate.failed(error)  # it is about more than this reply or its number
         if len(self._window) >= _WINDOW:
-            self._give_up(reply.entry, f"it failed and held up thousands of others: {error.reason}")
+            self._give_up(reply.entry, error, f"it failed and held up thousands of others: {error.reason}")
             return
         pause = (
             min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**reply.failures) if error.retry_after is None else error.retry_after
@@ -343,9 +343,9 @@ class ReplyLane:
         self._held_back.discard(sender)
         self._wait(number, reply)
 
-    def _give_up(self, entry: Entry, reason: str) -> None:
+    def _give_up(self, entry: Entry, error: DeliveryError, reason: str) -> None:
         _log.warning("reply given up", destination=self._sending.name, event_id=entry.event.id, reason=reason)
-        self._dead.append((entry, reason))
+        self._dead.append((entry, error.because(reason)))
         self._settle(entry, "dead")
 
     def _settle(self, entry: Entry, outcome: str) -> None:

@@ -24,7 +24,8 @@ Kind = Literal["delivery", "request", "text"]
 class DeadLetter:
     """`id` is `SHARD-MS-SEQ`, with a `u` in front if it is no delivery. `at` is in unix seconds.
 
-    A delivery has a `destination` and an `event`, the others their `record` (see `router.unhandled`).
+    A delivery has a `destination` and an `event`, and what is known of the last `request` and its `answer`; the others
+    have their `record` (see `router.unhandled`).
     """
 
     id: str
@@ -34,6 +35,8 @@ class DeadLetter:
     destination: str | None
     event: Event | None
     record: dict[str, Any] | None
+    request: str = ""
+    answer: str = ""
 
 
 class DeadLetters:
@@ -121,6 +124,8 @@ def _letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLett
         destination=fields[b"to"].decode(),
         event=read_event(fields[b"message"], fields[b"decision"]),
         record=None,
+        request=fields.get(b"request", b"").decode(),
+        answer=fields.get(b"answer", b"").decode(),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import orjson
 
-from router.errors import LeaseLost
+from router.errors import DeliveryError, LeaseLost
 from router.records import LEDGER as LEDGER
 from router.records import read_event
 from router.store.connection import Store, asked
@@ -88,9 +88,10 @@ class Steps:
         """The sender's first `count` waiting entries are settled."""
         self.arguments += ("unpark", sender, count)
 
-    def dead(self, reason: str, at: float, destination: str, entry: Entry | Parked) -> None:
+    def dead(self, error: DeliveryError, at: float, destination: str, entry: Entry | Parked) -> None:
         """The entry is given up on."""
-        self.arguments += ("dead", reason, f"{at:.3f}", destination, entry.message, entry.decision)
+        self.arguments += ("dead", error.reason, f"{at:.3f}", destination, entry.message, entry.decision)
+        self.arguments += (error.request, error.answer)
 
     def note(self, entry: Entry, message: bytes) -> None:
         """What became of the entry goes to the ledger, once. To be added before `position`."""

@@ -7,7 +7,7 @@
 --   known SENDER          SENDER's alias exists
 --   unknown SENDER        SENDER's alias does not exist any more
 --   unpark SENDER COUNT   SENDER's first COUNT waiting entries are settled
---   dead REASON AT TO MESSAGE DECISION   given up on
+--   dead REASON AT TO MESSAGE DECISION REQUEST ANSWER   given up on
 --   note ID MESSAGE        MESSAGE joins the outbox for the ledger, unless the entry ID was settled before
 --   row SENDER LINE HEAD   the ledger's next row, and what SENDER's chain of rows ends with now
 --   close                  the rows up to here make the open segment
@@ -127,9 +127,9 @@ local steps = {
     end
     results[#results + 1] = left
   end},
-  dead = {5, function(reason, at, to, message, decision)
+  dead = {7, function(reason, at, to, message, decision, request, answer)
     redis.call('XADD', shard .. 'dead', '*', 'reason', reason, 'at', at, 'to', to, 'message', message,
-      'decision', decision)
+      'decision', decision, 'request', request, 'answer', answer)
   end},
   note = {2, function(id, message)
     if not settled(id) then
