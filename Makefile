@@ -9,7 +9,7 @@ CONFIG ?= keyroute.toml
 # More words for the command that is run: `make run ARGS="--port 9000"`, `make test ARGS="-k twilio"`.
 ARGS ?=
 
-.PHONY: run test lint bench crash-test consent-test number-test sanitize clean
+.PHONY: run test lint bench crash-test consent-test delivery-test number-test sanitize clean
 
 run: $(VENV)/installed data/secrets
 	@echo "When it serves, try in another terminal:"
@@ -38,6 +38,10 @@ crash-test: $(VENV)/installed-test
 # The whole of it: 10,000 histories, some 20 minutes. `make test` tells a few; ARGS="--seed N" repeats a run.
 consent-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/test_consent_model.py --histories 10000 -s -o faulthandler_timeout=0 $(ARGS)
+
+# The whole of it: 100,000 texts of 5,000 people, some five minutes. `make test` delivers a few.
+delivery-test: $(VENV)/installed-test
+	$(BIN)/python -m pytest tests/test_delivery_faults.py --texts 100000 -s -o faulthandler_timeout=0 $(ARGS)
 
 # The whole of it: 20 million numbers, some 20 minutes. `make test` compares a few.
 number-test: $(VENV)/installed-test

@@ -65,6 +65,7 @@ class Lane:
         self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
         self._news = asyncio.Event()
         self._to_record = asyncio.Event()
+        self._recording = False
         self._window = Window("0-0", ())
         self._lines: dict[str, Line] = {}
         self._books = Books()
@@ -82,7 +83,8 @@ class Lane:
     @property
     def in_flight(self) -> bool:
         """Whether a request is under way now, or was, and the store does not know yet what became of it."""
-        return any(line.under_way for line in self._lines.values()) or bool(self._books)
+        unrecorded = self._to_record.is_set() or self._recording
+        return unrecorded or any(line.under_way for line in self._lines.values())
 
     @property
     def grace(self) -> float:
@@ -291,7 +293,9 @@ class Lane:
         while not (self.closed and not self.in_flight):
             await self._to_record.wait()
             self._to_record.clear()
+            self._recording = True
             await self._record()
+            self._recording = False
             if self._to_fetch and not self.closed:
                 await self._fetch_parked()
             elif not (self._books.parked or self.closed):

@@ -87,6 +87,8 @@ class Braze(Server):
         self.unknown: Counter[str] = Counter()
         self.arrivals: list[Arrival] = []
         self.calls: Counter[str] = Counter()
+        #: When each alias was accepted, in unix seconds.
+        self.aliases_at: dict[str, float] = {}
         self.api_key = API_KEY
         self.permissions = set(_PERMISSIONS.values())
         self.too_large_over: int | None = None
@@ -253,6 +255,8 @@ class Braze(Server):
         aliases = payload["user_aliases"]
         if len(aliases) > 50:
             return 400, {"message": _TOO_MANY}
+        for alias in aliases:
+            self.aliases_at.setdefault(alias["alias_name"], time.time())
         self._later([("alias", alias) for alias in aliases])
         return 201, {"aliases_processed": len(aliases), "message": "success"}
 
