@@ -79,3 +79,8 @@ def _find(group: Group, kind: str, name: str) -> EntryPoint:
             f"the {kind} {name!r} is in more than one package ({packages}).", "Uninstall all of them but one."
         )
     return found[0]
+
+
+def learns_people(platform: type[Platform]) -> bool:
+    """Whether it makes a difference to what is sent to the platform whether it knows the person."""
+    return platform.needs_alias or platform.makes_known

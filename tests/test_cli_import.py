@@ -18,7 +18,7 @@ import pytest
 from router.cli.store import opened
 from router.config import load
 from router.embedded import EmbeddedServer
-from router.store import Exports
+from router.store import Exports, People
 from tests.importing import entries, read_report
 from tests.running import KEYROUTE, Keyroute, Twilio, write_configuration
 from tests.standins.receiver import Receiver
@@ -346,3 +346,17 @@ def test_an_export_can_be_of_one_program_or_state(tmp_path: Path) -> None:
     assert exported("--config", config, "--program", "deals", "--state", "unsubscribed") == [header, ben]
     assert wrong.returncode == 2
     assert "there is no 'nope'. Write one of: g-1, alerts." in wrong.stderr
+
+
+async def test_the_people_of_a_file_can_be_said_to_be_known_at_a_destination(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, crm="http://127.0.0.1:1/", braze="http://127.0.0.1:1/")
+    file = write_file(tmp_path / "people.csv", f"{ANN},deals,subscribed", f"{BEN},nope,subscribed")
+    ran = keyroute("import", file, "--config", config, "--known-at", "braze")
+    assert ran.returncode == 1, ran.stderr  # Ben's row is refused
+    async with opened(load(config)) as store:
+        assert await People(store).known("braze", [ANN, BEN]) == {ANN}
+
+    for wrong in ("crm", "elsewhere"):
+        ran = keyroute("import", file, "--config", config, "--known-at", wrong)
+        assert ran.returncode == 2
+        assert "Those are: braze." in ran.stderr

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import click
 
+from router import registry
 from router.cli.options import config_option
 from router.cli.store import opened
 from router.config import Settings, load
@@ -71,6 +72,12 @@ def _words(_: click.Context, __: click.Parameter, given: str | None) -> str | No
     show_default="FILE.refused.csv",
     help="Where the rows go that are not taken, each with its line and the reason.",
 )
+@click.option(
+    "--known-at",
+    metavar="DESTINATION",
+    multiple=True,
+    help="The people of the file are known there: no alias is created for them. Can be given several times.",
+)
 @click.option("--dry-run", is_flag=True, help="Check every row and say what would change, and change nothing.")
 def command(
     file: Path,
@@ -80,6 +87,7 @@ def command(
     source_url: str | None,
     consent_text: str | None,
     refused: Path | None,
+    known_at: tuple[str, ...],
     dry_run: bool,
 ) -> None:
     """Take what people have consented to from a CSV file.
@@ -92,12 +100,13 @@ def command(
     kind = "dry-run" if dry_run else "refused"
     report = refused or file.with_name(f"{file.name.removesuffix('.csv')}.{kind}.csv")
     proof = Proof(source_url, consent_text, _operator())
-    options = Options(file, report, proof, as_of, override_opt_outs, dry_run)
+    options = Options(file, report, proof, as_of, override_opt_outs, dry_run, known_at)
     if not file.is_file():
         raise click.UsageError(f"{file} is not a file on disk, in which an import could go on. Save it as one first.")
     if report.absolute() == file.absolute():
         raise click.UsageError("The report of refused rows cannot be the file itself. Give it another name.")
     settings = load(config)
+    _check_known_at(known_at, settings)
     try:
         job = Job(options, groups(settings), _store_name(settings))
     except UnusableFile as error:
@@ -107,6 +116,22 @@ def command(
         remedy = f"Run it again without --dry-run to finish it, or remove {job.progress.path}."
         raise click.UsageError(f"An import of this file was cut short. {remedy}")
     _conclude(job, _done(job, settings))
+
+
+def _check_known_at(known_at: tuple[str, ...], settings: Settings) -> None:
+    """That nobody is known where that makes no difference is said before anything is taken."""
+    learning = [
+        name
+        for name, destination in settings.destinations.items()
+        if registry.learns_people(registry.platform(destination.platform))
+    ]
+    for name in known_at:
+        if name not in learning:
+            names = ", ".join(learning) or "none is configured"
+            raise click.BadParameter(
+                f"{name!r} is no destination that people have to be known at. Those are: {names}.",
+                param_hint="--known-at",
+            )
 
 
 def _done(job: Job, settings: Settings) -> Done:

@@ -24,7 +24,7 @@ from router.types import Proof
 @dataclass(frozen=True, slots=True)
 class Options:
     """What decides what becomes of a file's rows. `as_of`: the date of the states in unix seconds, if it is known;
-    `refused`: where the report goes.
+    `refused`: where the report goes; `known_at`: the destinations where its people are known.
     """
 
     file: Path
@@ -33,6 +33,7 @@ class Options:
     as_of: float | None = None
     override_opt_outs: bool = False
     dry_run: bool = False
+    known_at: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Job:
             "proof": options.proof,
             "refused": _readable(str(options.refused.absolute())),
             "store": store_name,
+            "known_at": options.known_at,
         }
         self.progress = Progress(options.file.with_name(f"{options.file.name}.progress"), identity(options.file, told))
         self._groups = groups
@@ -103,6 +105,7 @@ class Job:
                 start,
                 as_of=options.as_of,
                 dry_run=options.dry_run,
+                known_at=options.known_at,
                 came_to=came_to,
             )
             await run.run()

@@ -1,7 +1,7 @@
 """An import from its first row to its last: one part of the file is read while the store takes the one before."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -49,9 +49,13 @@ class Import:
         *,
         as_of: float | None,
         dry_run: bool,
+        known_at: Sequence[str],
         came_to: Callable[[Place], object],
     ) -> None:
-        """`came_to` is told each place up to which all rows are in the store and all refused ones in the report."""
+        """`came_to` is told each place up to which all rows are in the store and all refused ones in the report.
+
+        `known_at`: the destinations where the people of all rows are known, whatever becomes of the rows.
+        """
         self.place = place
         self._records = records
         self._rows = rows
@@ -60,6 +64,7 @@ class Import:
         self._report = report
         self._as_of = as_of
         self._dry_run = dry_run
+        self._known_at = known_at
         self._came_to = came_to
 
     async def run(self) -> None:
@@ -115,6 +120,8 @@ class Import:
         if part.named and not self._dry_run:
             taken = (stated for stated in part.stated if stated.line in part.named and stated.line not in refused)
             await self._directory.learn({part.named[stated.line]: stated.sender for stated in taken})
+        for destination in () if self._dry_run else self._known_at:
+            await self._directory.know(destination, (stated.sender for stated in part.stated))
         before = self.place
         return replace(
             before,

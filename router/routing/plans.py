@@ -32,7 +32,11 @@ class Plans:
         self._programs = settings.programs
         self._routes = routes.by_program
         self._bearing = {program: settings.bearing_on(program) for program in settings.programs}
-        self._aliased = {name for name, found in settings.destinations.items() if _learns_aliases(found.platform)}
+        self._aliased = {
+            name
+            for name, found in settings.destinations.items()
+            if registry.learns_people(registry.platform(found.platform))
+        }
         reaches = {f"@{name}": self._reach(programs) for name, programs in routes.programs_of.items()}
         self._reaches: dict[str, Reach] = reaches | {EVERYTHING: reaches[f"@{API_ACCOUNT}"]}
         self._plans: dict[tuple[Route, str | None, Layer | None, bool, Reading, str | None], Plan] = {}
@@ -156,9 +160,3 @@ def _writes(route: Route, match: Match, intent: Intent, places: tuple[int, ...])
     if route.scope == "account":
         return f"@{route.account}"
     return "each" if len(places) > 1 else ""
-
-
-def _learns_aliases(platform: str) -> bool:
-    """Whether it makes a difference to events whether the platform knows the person."""
-    found = registry.platform(platform)
-    return found.needs_alias or found.makes_known

@@ -92,6 +92,10 @@ class Directory:
         """Notes that people exist of whom nothing else may be known."""
         await self._ask([("HSETNX", self._keys.person(number), "named", "1") for number in numbers])
 
+    async def know(self, destination: str, numbers: Iterable[str]) -> None:
+        """Notes that the aliases of people exist at a destination."""
+        await self._ask([("HSET", self._keys.person(n), f"alias:{destination}", "1") for n in dict.fromkeys(numbers)])
+
     async def speak(self, languages: Mapping[str, str]) -> None:
         """Notes the language of each number."""
         await self._ask([("HSET", self._keys.person(number), "lang", tag) for number, tag in languages.items()])
