@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from router.acceptance import Acceptance
+from router.backlog import Backlog
 from router.config import Settings
 from router.disposal import Whole
 from router.embedded import EmbeddedServer
@@ -82,6 +83,7 @@ class Service:
             clock=clock,
             on_failure=self.outage.begin,
         )
+        self.backlog = Backlog(lambda: self.settings.limits.waiting_deliveries, self.metrics, clock)
         self.dead = DeadLetters(self.store, settings.store.unhandled_kept)
         acceptance = Acceptance(
             commits,
@@ -110,6 +112,8 @@ class Service:
                 await self.outage.over_within(_LONGEST_START)
                 opened.push_async_callback(self._outbound.close)
                 opened.push_async_callback(cancelled, [asyncio.create_task(self._sweep())])
+            watch = asyncio.create_task(self.backlog.watch(self._outbox))
+            opened.push_async_callback(cancelled, [watch])
             opened.push_async_callback(self._end_delivery)
             self._open = opened.pop_all()
 
@@ -150,7 +154,10 @@ class Service:
     async def _reach(self) -> None:
         """Returns when the store can be used: it answers, is the right one, and cuts nothing of our destinations."""
         await self.store.open()
-        await Outbox(self.store, self.pipeline.routing.lanes).register()
+        await self._outbox().register()
+
+    def _outbox(self) -> Outbox:
+        return Outbox(self.store, self.pipeline.routing.lanes)
 
     async def _replay(self, requests: Sequence[RawRequest]) -> None:
         await self.pipeline.replay(requests)
@@ -230,4 +237,4 @@ class Service:
             await self.store.ping()
         except StoreUnavailable as error:
             return str(error)
-        return None
+        return self.backlog.too_much

@@ -21,7 +21,7 @@ ROOMS = [
     "bearer consent egress embedded language ports records",
     "rules",
     "answered decide registry spill store",
-    "config ledger outage",
+    "backlog config ledger outage",
     "routing",
     "delivery groups",
     "exports imports",

@@ -150,6 +150,9 @@ class Limits(Table):
     reply_within_minutes: float = Field(
         30, gt=0, le=1440, description="A reply that could not be sent by then is not sent any more; confirmations: 5."
     )
+    waiting_deliveries: Count = Field(
+        1_000_000, description="How many deliveries may wait before `/readyz` asks for no more traffic."
+    )
 
 
 class Worker(Table):
@@ -205,6 +208,10 @@ class Destination(Table):
     allow_private: bool = Field(False, description="Allows `http://`, this machine and private networks.")
     private_hosts: PrivateHosts = ()
     give_up_after_hours: float = Field(72, gt=0, le=720, description="When a failing delivery becomes a dead letter.")
+    objective_known_seconds: float = Field(
+        5, gt=0, le=3600, description="What a delivery should take for a known number, for dashboards and alerts."
+    )
+    objective_unknown_seconds: float = Field(15, gt=0, le=3600, description="The same for a number that was unknown.")
     retry_unknown_outcomes: bool = Field(
         True,
         description="Whether what may have arrived already, although no answer came, is sent again or a dead letter.",

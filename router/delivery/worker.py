@@ -87,6 +87,9 @@ class Worker:
                 configured.retry_unknown_outcomes,
             )
             self._add_destination(destination)
+            objective = metrics.delivery_objective
+            objective.labels(name, "known").set(configured.objective_known_seconds)
+            objective.labels(name, "unknown").set(configured.objective_unknown_seconds)
         self._sendings: dict[str, Sending] = {}
         for account in routing.accounts.values():
             if account.reply_lane:

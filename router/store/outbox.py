@@ -57,6 +57,22 @@ class Parked:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in the outboxes: how many entries for the slowest destination, and those that wait by themselves.
+
+    `oldest`: since when the first open entry of each destination waits, in unix seconds; None if there is none.
+    `parked`: how many people's entries wait by themselves there. `memory` and `most_memory` (0 for no limit) are the
+    store's, in bytes.
+    """
+
+    entries: int
+    oldest: dict[str, float | None]
+    parked: dict[str, int]
+    memory: int
+    most_memory: int
+
+
 class Steps:
     """What became of some entries at one destination; recorded all at once by `Outbox.settle`.
 
@@ -168,6 +184,42 @@ class Outbox:
             for destination in filter(None, self._destinations.split(",")):
                 pipeline.hsetnx(self._keys.positions(shard), destination, "0-0")
         await asked(pipeline.execute())
+
+    async def waiting(self) -> Backlog:
+        """What waits now, in two round trips that do not grow with it."""
+        shards, names = range(self._keys.shards), [*filter(None, self._destinations.split(","))]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.info("memory")
+        for shard in shards:
+            pipeline.xlen(self._keys.outbox(shard))
+            pipeline.hgetall(self._keys.positions(shard))
+            for name in names:
+                pipeline.hlen(self._keys.parked(shard, name))
+        memory, *found = cast("list[Any]", await asked(pipeline.execute()))
+        width = 2 + len(names)
+        rows = [found[at : at + width] for at in range(0, len(found), width)]
+        places = [(shard, name, rows[shard][1].get(name.encode())) for shard in shards for name in names]
+        oldest = await self._first_open([(shard, name, place.decode()) for shard, name, place in places if place])
+        parked = {name: sum(row[2 + at] for row in rows) for at, name in enumerate(names)}
+        return Backlog(
+            entries=sum(row[0] for row in rows) + sum(parked.values()),
+            oldest={name: min((since for of, since in oldest if of == name), default=None) for name in names},
+            parked=parked,
+            memory=memory["used_memory"],
+            most_memory=memory["maxmemory"],
+        )
+
+    async def _first_open(self, places: Sequence[tuple[int, str, str]]) -> list[tuple[str, float]]:
+        """When the first entry behind each place joined, where there is one."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for shard, _, place in places:
+            pipeline.xrange(self._keys.outbox(shard), min=f"({place}", count=1)
+        found = cast("list[Any]", await asked(pipeline.execute()) if places else [])
+        return [
+            (name, _joined(entries[0][0].decode()))
+            for (_, name, _), entries in zip(places, found, strict=True)
+            if entries
+        ]
 
     async def destinations(self, shard: int) -> set[str]:
         """Every destination that ever had a position in the shard, configured or not."""

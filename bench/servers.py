@@ -1,0 +1,158 @@
+"""Servers for benches: keyroute with its embedded store in a folder of its own, and what its processes use."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from bench.driver import Plan, number_of
+from router.cli.store import opened
+from router.config import load
+from router.store import Outbox, Store
+from tests.running import TOKEN, WEBHOOK_SECRET, Keyroute, free_port
+
+_CONFIGURATION = """
+[store]
+data = "data"
+{store}
+[limits]
+replies_per_hour = 1000000
+{limits}
+[accounts.twilio]
+carrier = "twilio"
+public_url = "https://sms.example.com/in/twilio"
+auth_tokens = ["file:token.secret"]
+[[numbers]]
+number = "+14155550199"
+account = "twilio"
+type = "long_code"
+program = "alerts"
+carrier_answers = []
+[programs.alerts]
+name = "Alerts"
+[programs.alerts.replies.en]
+opt_in = "Welcome to Alerts."
+opt_out = "You get no more Alerts."
+help = "Alerts: call 556."
+[[programs.alerts.keywords]]
+words = ["COUPONS"]
+replies = {{ en = "Ten percent off." }}
+"""
+_WEBHOOK = """
+[programs.alerts.destinations.{name}]
+[destinations.{name}]
+platform = "webhook"
+url = "http://127.0.0.1:{port}/events"
+secrets = ["file:webhook.secret"]
+allow_private = true
+{more}
+"""
+_BRAZE = """
+[programs.alerts.destinations.{name}]
+subscription_group_id = "group"
+[destinations.{name}]
+platform = "braze"
+url = "http://127.0.0.1:{port}"
+api_key = "file:token.secret"
+allow_private = true
+{more}
+"""
+_SECONDS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def webhook(name: str, port: int, more: str = "") -> str:
+    """A destination for `configure`."""
+    return _WEBHOOK.format(name=name, port=port, more=more)
+
+
+def braze(name: str, port: int, more: str = "") -> str:
+    """The same in the shape of Braze."""
+    return _BRAZE.format(name=name, port=port, more=more)
+
+
+def configure(folder: Path, *destinations: str, store: str = "", limits: str = "") -> Path:
+    """Writes a configuration with one program."""
+    (folder / "token.secret").write_text(TOKEN)
+    (folder / "webhook.secret").write_text(WEBHOOK_SECRET)
+    path = folder / "keyroute.toml"
+    path.write_text(_CONFIGURATION.format(store=store, limits=limits) + "".join(destinations))
+    return path
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a process uses: memory in MB, and seconds of processor time so far."""
+
+    memory: float
+    processor: float
+
+    @classmethod
+    def of(cls, pid: int) -> "Use":
+        """By the kernel's books."""
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return cls(resident * _PAGE / 1e6, (int(fields[11]) + int(fields[12])) / _SECONDS)
+
+
+@dataclass
+class Running:
+    """A server that takes texts, workers beside it if there are any, and their store."""
+
+    server: Keyroute
+    workers: Sequence[Keyroute]
+    store: Store
+    store_pid: int
+
+    def use(self) -> dict[str, Use]:
+        """What each process uses."""
+        found = {"server": Use.of(self.server.process.pid), "store": Use.of(self.store_pid)}
+        return found | {f"worker {n}": Use.of(one.process.pid) for n, one in enumerate(self.workers, 1)}
+
+    async def waiting(self) -> int:
+        """How many entries no destination or not every one has settled."""
+        return (await Outbox(self.store, ["ledger"]).waiting()).entries
+
+    async def drained(self, within: float) -> bool:
+        """Returns when nothing waits; whether that was in time."""
+        for _ in range(int(within / 0.1)):
+            if not await self.waiting():
+                return True
+            await asyncio.sleep(0.1)
+        return False
+
+    async def make_known(self, destination: str, people: int) -> None:
+        """People of a plan are known at a destination."""
+        for first in range(0, people, 5000):
+            pipeline = self.store.redis.pipeline(transaction=False)
+            for who in range(first, min(first + 5000, people)):
+                pipeline.hset(self.store.keys.person(number_of(who)), f"alias:{destination}", "1")
+            await pipeline.execute()
+
+
+@asynccontextmanager
+async def running(config: Path, workers: int = 0) -> AsyncIterator[Running]:
+    """Runs keyroute: one process for all, or one that takes texts and so many workers."""
+    async with AsyncExitStack() as stack:
+        roles = ["--role", "ingress"] if workers else []
+        server = await stack.enter_async_context(Keyroute(config, *roles))
+        store = await stack.enter_async_context(opened(load(config)))
+        info = cast("Mapping[str, int]", await store.redis.info("server"))
+        beside = [await stack.enter_async_context(Keyroute(config, "--role", "worker")) for _ in range(workers)]
+        yield Running(server, beside, store, info["process_id"])
+
+
+def ports(count: int) -> list[int]:
+    """Free ports."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return sorted(found)
+
+
+def warm_up(port: int) -> Plan:
+    """What makes connections, caches and pools ready, before anything is measured."""
+    return Plan(port=port, rate=300, seconds=2, first=10**9, people=500, seed=7)
