@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from router.errors import DeliveryError
 
-_FIRST, _LONGEST = 0.2, 60.0
+_FIRST, _LONGEST = 0.2, 10.0
 
 
 class Gate:
