@@ -170,7 +170,7 @@ async def outage(chosen: argparse.Namespace, folder: Path) -> Figures:
     figures: Figures = {"texts": plan.count, "statuses": sent.statuses, "drained": drained}
     lines: dict[str, dict[str, list[tuple[float, float]]]] = {"latency": {}, "waiting": {}}
     for name in names:
-        places, acknowledged, _ = delays(sent, sinks[name])
+        places, acknowledged, due = delays(sent, sinks[name])
         at = [sent.answered[place] for place in places]
         phases = {
             "before": [d for d, t in zip(acknowledged, at, strict=True) if t < went],
@@ -182,12 +182,12 @@ async def outage(chosen: argparse.Namespace, folder: Path) -> Figures:
             "disorder": disorder(sent, sinks[name]),
         }
         if name != "dead":
-            lines["latency"][f"{name} p50"] = _by_second(at, acknowledged, began, 0.5)
-            lines["latency"][f"{name} p99"] = _by_second(at, acknowledged, began, 0.99)
+            lines["latency"][f"{name} p50"] = _by_second(at, due, began, 0.5)
+            lines["latency"][f"{name} p99"] = _by_second(at, due, began, 0.99)
     figures["drain"] = _drain_rate(down.arrived, back, chosen.rate)
     lines["waiting"]["events that wait"] = [(at, float(count)) for at, count in waiting]
     shaded = (went - began, back - began, "one destination dead")
-    title = "From acknowledged to delivered, by second"
+    title = "From due to delivered, by second"
     figures["page"] = page(
         "One destination dead, the others as before",
         chart(title, lines["latency"], x="seconds", y="ms", log_y=True, shaded=shaded),

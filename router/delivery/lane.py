@@ -10,16 +10,18 @@ from router.delivery.aliases import AliasWorker
 from router.delivery.attempt import Held, Outcome, Waiting
 from router.delivery.books import Books
 from router.delivery.dispatch import Dispatch, Line
+from router.delivery.following import Following
 from router.delivery.window import Window
 from router.errors import DeliveryError, StoreUnavailable
 from router.store import Entry, Outbox, People, Steps
+from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event
 
 _log = structlog.get_logger("router.delivery.lane")
 
-#: How many entries are held in memory from the first open one on, and how many are read at once.
-_WINDOW, _READ_AT_ONCE = 500, 200
+#: How many entries are held in memory from the first open one on.
+_WINDOW = 500
 #: How many people's events may wait in the store by themselves before no more is read.
 _MOST_PARKED = 10_000
 #: How many people's waiting events are fetched at once, and how many of each.
@@ -63,17 +65,18 @@ class Lane:
         self._clock = clock
         self._turn = 0
         self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
-        self._news = asyncio.Event()
         self._to_record = asyncio.Event()
         self._recording = False
-        self._window = Window("0-0", ())
+        self._begin(Window("0-0", ()))
+
+    def _begin(self, window: Window) -> None:
+        self._window = window
+        self._recorded = window.books()
+        self._following = Following(self._outbox, self.shard, window, self._has_room, self._take_up)
         self._lines: dict[str, Line] = {}
         self._books = Books()
         self._asking: list[Line] = []
         self._to_fetch: dict[Line, None] = {}
-        self._recorded: tuple[str, list[str]] = ("", [])
-        #: Whether there was no room for more.
-        self._crowded = False
 
     @property
     def shard(self) -> int:
@@ -93,14 +96,11 @@ class Lane:
 
     def notify(self) -> None:
         """The shard has new entries."""
-        self._news.set()
+        self._following.look()
 
     def offer(self, after: str, entries: Sequence[Entry]) -> None:
         """The shard has these new entries, which follow the one with the id `after`."""
-        if after == self._window.newest and not self._full and not self.closed:
-            self._take_up(entries)
-        else:
-            self._news.set()
+        self._following.offer(after, entries)
 
     def release(self, sender: str) -> None:
         """The sender's alias exists: what waits for it can go."""
@@ -121,59 +121,27 @@ class Lane:
 
     async def run(self) -> None:
         """Delivers until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
-        await self._begin()
+        self._begin(Window(*await self._outbox.position(self.shard, self._name)))
+        for sender in await self._outbox.parked(self.shard, self._name):
+            line = self._lines[sender] = Line(self, sender, parked=True)
+            self._make_known(line, self._clock())
+        tasks = [asyncio.create_task(self._following.run()), asyncio.create_task(self._keep_books())]
         try:
-            async with asyncio.TaskGroup() as tasks:
-                following = tasks.create_task(self._follow())
-                await self._keep_books()
-                following.cancel()
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
         finally:
+            await cancelled(tasks)
             for line in self._lines.values():
                 line.gone = True
 
     def stop(self) -> None:
         """Ends `run` after the requests that are under way."""
         self.closed = True
-        self._news.set()
         self._to_record.set()
 
-    async def _begin(self) -> None:
-        self._books, self._lines, self._asking, self._to_fetch = Books(), {}, [], {}
-        self._window = Window(*await self._outbox.position(self.shard, self._name))
-        self._recorded = self._window.books()
-        for sender in await self._outbox.parked(self.shard, self._name):
-            line = self._lines[sender] = Line(self, sender, parked=True)
-            self._make_known(line, self._clock())
-
-    async def _follow(self) -> None:
-        """Takes up what is in the outbox, then waits for news of it."""
-        while not self.closed:
-            self._news.clear()
-            try:
-                await self._ask()
-                self._crowded = self._full
-                entries = [] if self._crowded else await self._read()
-            except StoreUnavailable as error:
-                _log.warning("outbox not read, tried again", shard=self.shard, error=str(error))
-                await asyncio.sleep(_STORE_PAUSE)
-                continue
-            if entries:
-                self._take_up(entries)
-            elif not self._asking:
-                await self._news.wait()
-
-    @property
-    def _full(self) -> bool:
-        return len(self._window) >= _WINDOW or len(self._lines) >= _MOST_PARKED
-
-    async def _read(self) -> list[Entry]:
-        while True:
-            newest = self._window.newest
-            entries = await self._outbox.read(self.shard, newest, _READ_AT_ONCE)
-            if newest == self._window.newest:  # else some were offered meanwhile
-                return entries
+    def _has_room(self) -> bool:
+        return not self.closed and len(self._window) < _WINDOW and len(self._lines) < _MOST_PARKED
 
     def _take_up(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -200,7 +168,7 @@ class Lane:
             if self._platform.needs_alias and self._name not in entry.known:
                 line.asking = True
                 self._asking.append(line)
-                self._news.set()
+                self._to_record.set()
         if line.parked:
             self._park(line, entry)
             return
@@ -210,12 +178,12 @@ class Lane:
 
     async def _ask(self) -> None:
         """Sends those whose alias has come to exist since they wrote, and parks the others."""
-        asked, self._asking = self._asking, []
+        asked = list(self._asking)
         try:
-            known = await self._people.known(self._name, [line.sender for line in asked]) if asked else set()
-        except StoreUnavailable:
-            self._asking = asked + self._asking
-            raise
+            known = await self._people.known(self._name, [line.sender for line in asked])
+        except StoreUnavailable as error:
+            await self._store_away("people not looked up", error)
+            return
         for line in asked:
             line.asking = False
             if line.sender in known:
@@ -223,6 +191,7 @@ class Lane:
             else:
                 self._make_known(line, line.waiting[0].joined)
                 self._park_all(line)
+        del self._asking[: len(asked)]
 
     def _make_known(self, line: Line, since: float) -> None:
         if self._aliases:
@@ -296,9 +265,13 @@ class Lane:
             self._recording = True
             await self._record()
             self._recording = False
-            if self._to_fetch and not self.closed:
+            if self.closed:
+                continue
+            if self._asking:
+                await self._ask()
+            if self._to_fetch:
                 await self._fetch_parked()
-            elif not (self._books.parked or self.closed):
+            elif not self._books.parked:
                 await asyncio.sleep(_RECORD_EVERY)
 
     async def _record(self) -> None:
@@ -321,16 +294,14 @@ class Lane:
                 self._fetch(line)
             else:
                 del self._lines[line.sender]
-        if self._crowded:
-            self._news.set()
+        self._following.made_room()
 
     async def _told(self, steps: Steps) -> list[int]:
         while True:
             try:
                 return await self._outbox.settle(self.held.lease, self._name, steps)
             except StoreUnavailable as error:
-                _log.warning("deliveries not recorded, tried again", shard=self.shard, error=str(error))
-                await asyncio.sleep(_STORE_PAUSE)
+                await self._store_away("deliveries not recorded", error)
 
     async def _fetch_parked(self) -> None:
         """Sends the first of those who wait by themselves, or gives them up."""
@@ -339,8 +310,7 @@ class Lane:
         try:
             found = await self._outbox.parked_entries(self.shard, self._name, senders, _FETCHED_EACH)
         except StoreUnavailable as error:
-            _log.warning("waiting events not read, tried again", shard=self.shard, error=str(error))
-            await asyncio.sleep(_STORE_PAUSE)
+            await self._store_away("waiting events not read", error)
             found = []
         for line, items in zip(lines if found else [], found, strict=True):
             del self._to_fetch[line]
@@ -358,3 +328,8 @@ class Lane:
                 self._dispatch.add(line)
         if self._to_fetch or bool(self._books):
             self._to_record.set()
+
+    async def _store_away(self, what: str, error: StoreUnavailable) -> None:
+        _log.warning(f"{what}, tried again", shard=self.shard, error=str(error))
+        self._to_record.set()
+        await asyncio.sleep(_STORE_PAUSE)

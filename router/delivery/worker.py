@@ -176,6 +176,8 @@ class Worker:
         lease = await self._outbox.take(shard, self._owner, lease_seconds)
         held = self._held.get(shard)
         if lease is None or (held and held.lease != lease):
+            if held:
+                _log.warning("shard lost to another worker", shard=shard, token=held.lease.token)
             await self._drop([shard], release=False)
         if lease is None:
             return
