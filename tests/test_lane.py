@@ -68,7 +68,7 @@ class Bench:
             time.monotonic,
         )
         held = Held(lease, time.monotonic() + 60)
-        lane = Lane(held, dispatch, self.outbox, People(self.store), aliases, self.metrics, time.time)
+        lane = Lane(held, dispatch, self.outbox, People(self.store), aliases, self.metrics, time.time, asyncio.Lock())
         self.running = asyncio.create_task(lane.run())
         tasks = [self.running]
         if aliases:

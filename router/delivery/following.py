@@ -1,6 +1,7 @@
 """Follows a shard's outbox for one lane: every entry once, in order, as it is offered or read from the store."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -11,8 +12,8 @@ from router.store import Entry, Outbox
 
 _log = structlog.get_logger("router.delivery.following")
 
-#: How many entries are read at once.
-_READ_AT_ONCE = 200
+#: How many entries are read at once: taking them up holds up everything else.
+_READ_AT_ONCE = 50
 #: Before a store is asked again that did not answer, in seconds.
 _STORE_PAUSE = 0.2
 
@@ -25,12 +26,15 @@ class Following:
         outbox: Outbox,
         shard: int,
         window: Window,
+        catching_up: asyncio.Lock,
         has_room: Callable[[], bool],
         take_up: Callable[[Sequence[Entry]], None],
     ) -> None:
+        """`catching_up` is one for all: whoever is behind leaves half of the time to those who are not."""
         self._outbox = outbox
         self._shard = shard
         self._window = window
+        self._catching_up = catching_up
         self._has_room = has_room
         self._take_up = take_up
         self._news = asyncio.Event()
@@ -58,15 +62,21 @@ class Following:
             self._news.clear()
             self._waits_for_room = not self._has_room()
             try:
-                entries = [] if self._waits_for_room else await self._read()
+                if self._waits_for_room or not await self._catch_up():
+                    await self._news.wait()
             except StoreUnavailable as error:
                 _log.warning("outbox not read, tried again", shard=self._shard, error=str(error))
                 await asyncio.sleep(_STORE_PAUSE)
-                continue
+
+    async def _catch_up(self) -> bool:
+        """Takes up some of what stands in the store; whether there was any."""
+        async with self._catching_up:
+            entries = await self._read()
             if entries:
+                began = time.monotonic()
                 self._take_up(entries)
-            else:
-                await self._news.wait()
+                await asyncio.sleep(time.monotonic() - began)
+        return bool(entries)
 
     async def _read(self) -> list[Entry]:
         while True:

@@ -52,7 +52,9 @@ class Lane:
         aliases: AliasWorker | None,
         metrics: Metrics,
         clock: Callable[[], float],
+        catching_up: asyncio.Lock,
     ) -> None:
+        """`catching_up` as for `Following`."""
         self.held = held
         self.closed = False
         self._dispatch = dispatch
@@ -63,6 +65,7 @@ class Lane:
         self._aliases = aliases
         self._metrics = metrics
         self._clock = clock
+        self._catching_up = catching_up
         self._turn = 0
         self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
         self._to_record = asyncio.Event()
@@ -72,7 +75,7 @@ class Lane:
     def _begin(self, window: Window) -> None:
         self._window = window
         self._recorded = window.books()
-        self._following = Following(self._outbox, self.shard, window, self._has_room, self._take_up)
+        self._following = Following(self._outbox, self.shard, window, self._catching_up, self._has_room, self._take_up)
         self._lines: dict[str, Line] = {}
         self._books = Books()
         self._asking: list[Line] = []

@@ -98,6 +98,7 @@ class Worker:
         self._lanes: dict[int, list[tuple[_AnyLane, asyncio.Task[None]]]] = {}
         self._seen: dict[int, str] = {}
         self._holding = asyncio.Event()
+        self._catching_up = asyncio.Lock()
         self._open = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -193,7 +194,7 @@ class Worker:
         self._seen[shard] = await self._outbox.newest(shard)
         held, metrics, clock = self._held[shard], self._metrics, self._clock
         lanes: list[_AnyLane] = [
-            Lane(held, dispatch, self._outbox, self._people, aliases, metrics, clock)
+            Lane(held, dispatch, self._outbox, self._people, aliases, metrics, clock, self._catching_up)
             for dispatch, aliases in self._dispatches.values()
         ]
         lanes += [
