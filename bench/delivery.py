@@ -122,6 +122,7 @@ async def batches(chosen: argparse.Namespace, folder: Path) -> Figures:
     return {
         "texts": plan.count,
         "statuses": sent.statuses,
+        "missing": [n for n in range(plan.count) if n not in places][:5],
         "arrived": len(places),
         "disorder": disorder(sent, crowd),
         "requests": len(set(crowd.requests)),

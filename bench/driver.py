@@ -26,6 +26,7 @@ import uvloop
 
 from bench.exchange import Client
 
+ROOT = Path(__file__).parent.parent
 #: How long answers are waited for behind the last text, in seconds.
 _PATIENCE = 30.0
 _TICK = 0.001
@@ -134,17 +135,14 @@ class Driver:
         self._under_way = [0] * plan.connections
         self._clients: list[Client] = []
         self._places: dict[Client, int] = {}
+        self._connecting: set[asyncio.Future[None]] = set()
         self._statuses: Counter[int] = Counter()
         self._left = plan.count
         self._all_answered = asyncio.Event()
 
     async def run(self) -> None:
         """Sends all texts, each at its time, and waits for the answers."""
-        loop = asyncio.get_running_loop()
-        for place in range(self._plan.connections):
-            _, client = await loop.create_connection(lambda: Client(self._answered), "127.0.0.1", self._plan.port)
-            self._clients.append(client)
-            self._places[client] = place
+        self._clients = [await self._connect(place) for place in range(self._plan.connections)]
         began = time.time() + 0.05
         self.sent.due = array("d", (began + i / self._plan.rate for i in range(self._plan.count)))
         following = 0
@@ -166,14 +164,28 @@ class Driver:
         for client in self._clients:
             client.close()
 
+    async def _connect(self, place: int) -> Client:
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_connection(lambda: Client(self._answered), "127.0.0.1", self._plan.port)
+        self._places[client] = place
+        return client
+
+    async def _connect_again(self, place: int) -> None:
+        """The server has closed the connection, as it may: what it had not answered is sent once more."""
+        self._clients[place] = await self._connect(place)
+        self._clients[place].send(self._requests[self._under_way[place]])
+
     def _next(self, place: int) -> None:
         client, queue = self._clients[place], self._queues[place]
-        if queue and not client.busy and client.connected:
+        if queue and not client.busy:
             self._under_way[place] = queue.popleft()
             client.send(self._requests[self._under_way[place]])
 
     def _answered(self, client: Client, status: int) -> None:
         place = self._places[client]
+        if not status:
+            self._connecting.add(asyncio.ensure_future(self._connect_again(place)))
+            return
         if status == 200:
             self.sent.answered[self._under_way[place]] = time.time()
         self._statuses[status] += 1
@@ -193,7 +205,7 @@ def drive(plan: Plan, folder: Path) -> Sent:
 def start(plan: Plan, folder: Path) -> subprocess.Popen[bytes]:
     """Starts the driver; what it writes is `sent` in the folder."""
     (folder / "plan.json").write_text(json.dumps(asdict(plan)))
-    return subprocess.Popen([sys.executable, "-m", "bench.driver", folder / "plan.json", folder / "sent"])
+    return subprocess.Popen([sys.executable, "-m", "bench.driver", folder / "plan.json", folder / "sent"], cwd=ROOT)
 
 
 def main() -> None:

@@ -35,7 +35,9 @@ class Messages:
 
 
 class Client(asyncio.Protocol):
-    """One connection that has at most one request under way. `answered` is told the status of each answer; 0: none."""
+    """One connection that has at most one request under way. `answered` is told the status of each answer; 0: none, and
+    the connection is of no more use.
+    """
 
     def __init__(self, answered: Callable[["Client", int], None]) -> None:
         self.busy = False
@@ -47,8 +49,10 @@ class Client(asyncio.Protocol):
     def send(self, request: bytes) -> None:
         """Sends a request; the connection is busy until its answer."""
         self.busy = True
-        if self._transport:
+        if self._transport and self.connected:
             self._transport.write(request)
+        else:
+            self._lost()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
@@ -61,8 +65,11 @@ class Client(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Whatever was under way is not answered."""
         self.connected = False
+        self._lost()
+
+    def _lost(self) -> None:
+        # It stays busy: whoever sends has to take another one.
         if self.busy:
-            self.busy = False
             self._answered(self, 0)
 
     def close(self) -> None:

@@ -111,7 +111,7 @@ class Receiver:
     def __enter__(self) -> "Receiver":
         self._out = self.folder / f"arrived-{self.port}"
         command = [sys.executable, "-m", "bench.sinks", str(self.port), str(self._out), "--latency", str(self.latency)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
         assert self.process.stdout
         self.process.stdout.readline()
         return self
@@ -119,6 +119,8 @@ class Receiver:
     def __exit__(self, *_: object) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
+        if self.process.stdout:
+            self.process.stdout.close()
         self.arrived = Arrived.read(self._out)
 
     async def be(self, state: str) -> None:
