@@ -23,11 +23,16 @@ from tests.running import ALERTS, BRAZE_KEY, Keyroute, Twilio, write_configurati
 from tests.standins._server import Server
 from tests.standins.adobe import CLIENT_SECRET, Adobe
 from tests.standins.braze import Braze
-from tests.standins.faults import Faults
+from tests.standins.faults import LOST_ANSWERS, OF_ADOBE, QUEUED, REFUSALS, TOO_LARGE, Faults
 from tests.standins.receiver import Receiver
 
 #: The share of requests that something is wrong with, at each platform.
 RATE = 0.05
+MODES = {
+    Receiver: (*REFUSALS, *LOST_ANSWERS, *TOO_LARGE),
+    Braze: (*REFUSALS, *LOST_ANSWERS, *TOO_LARGE, *QUEUED),
+    Adobe: (*REFUSALS, *LOST_ANSWERS, *TOO_LARGE, *OF_ADOBE),
+}
 #: How many people text at once.
 AT_ONCE = 64
 #: What a worker may have delivered and not recorded when it was killed: seconds before its end and after.
@@ -111,7 +116,7 @@ async def test_nothing_is_lost_swapped_or_doubled_for_nothing(tmp_path: Path, te
         w.braze.api_key, w.braze.keeps_requests = BRAZE_KEY, False
         for platform in (w.receiver, w.braze, w.adobe):
             await running.enter_async_context(platform)
-            platform.random_faults = Faults(RATE, chance.randrange(2**32))
+            platform.random_faults = Faults(RATE, chance.randrange(2**32), MODES[type(platform)])
         config = write_configuration(
             tmp_path, crm=w.receiver.url, braze=w.braze.url, extra=DESTINATIONS.format(adobe=w.adobe.origin)
         )

@@ -8,6 +8,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -112,6 +113,12 @@ class Adobe(Server):
     async def _spoil(self, mode: str, request: web.Request, messages: list[dict[str, Any]]) -> web.StreamResponse:
         if mode in UNKNOWN:
             self.unknown.update(id_ for message in messages if (id_ := _event_id(message)))
+        if mode == "413" and len(messages) < 2:
+            return self._accept(messages)
+        if mode == "401":
+            self.end_tokens()
+        if mode == "207":
+            return self._accept(messages, failing=messages[::2])
         if mode in LOST_ANSWERS:
             self._accept(messages)
         if mode.startswith("hang"):
@@ -122,11 +129,13 @@ class Adobe(Server):
             return web.Response(status=503)
         return _problem(int(mode), "by chance", {"Retry-After": "0"} if mode == "429" else {})
 
-    def _accept(self, messages: list[dict[str, Any]]) -> web.Response:
+    def _accept(self, messages: list[dict[str, Any]], failing: Sequence[dict[str, Any]] = ()) -> web.Response:
         responses = []
         good = []
         for at, message in enumerate(messages):
-            if fault := self._fault_of(message):
+            if message in failing:
+                responses.append({"statusCode": 503, "message": "by chance"})
+            elif fault := self._fault_of(message):
                 responses.append({"statusCode": self.fails_entries_with, "message": fault})
             else:
                 responses.append({"xactionId": f"{time.time()}:{at}"})

@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.standins._server import Server
-from tests.standins.faults import LOST_ANSWERS, UNKNOWN, Faults
+from tests.standins.faults import LOST_ANSWERS, QUEUED, UNKNOWN, Faults
 
 API_KEY = "0f0e0d0c-1111-4222-8333-444455556666"
 
@@ -188,8 +188,13 @@ class Braze(Server):
     ) -> web.StreamResponse:
         if mode in UNKNOWN:
             self.unknown.update(event["properties"]["sms_message_id"] for event in payload.get("events", ()))
-        if mode in LOST_ANSWERS:
+        if mode == "413" and len(payload.get("events", ())) < 2:
+            status, answer = self._accept(request.path, payload)
+            return _answer(status, answer, headers)
+        if mode in LOST_ANSWERS or mode in QUEUED:
             self._accept(request.path, payload)
+        if mode in QUEUED:
+            return _answer(202, {"message": "queued"}, headers)
         if mode.startswith("hang"):
             return await self.never_answer(request)
         if mode.startswith("cut"):

@@ -8,6 +8,12 @@ from collections.abc import Sequence
 REFUSALS = ("429", "500", "502", "503", "hang before", "cut before")
 #: It takes effect, and the caller hears nothing of it, or that a gateway gave up waiting.
 LOST_ANSWERS = ("504", "hang after", "cut after")
+#: It takes effect, and the answer says so in another way.
+QUEUED = ("202",)
+#: The request is too large, if there is more than one item in it.
+TOO_LARGE = ("413",)
+#: A token is good no more; some items of a batch fail.
+OF_ADOBE = ("401", "207")
 #: After these the caller cannot know.
 UNKNOWN = {"504", "hang before", "cut before", "hang after", "cut after"}
 
