@@ -81,6 +81,9 @@ class Dispatch:
         self._metrics = metrics
         self._clock = clock
         self._monotonic = monotonic
+        self._known = metrics.delivery_seconds.labels(destination.name, "known")
+        self._unknown = metrics.delivery_seconds.labels(destination.name, "unknown")
+        self._delivered = metrics.deliveries.labels(destination.name, "delivered")
         self._ready: deque[Line] = deque()
         self._pacing = Pacing(self._platform.requests_at_once)
         #: The destination failed: one request at a time tries it until it takes something.
@@ -203,15 +206,15 @@ class Dispatch:
         return event
 
     def _count(self, events: Sequence[Event], results: Sequence[DeliveryError | None]) -> None:
-        name, now = self.destination.name, self._clock()
+        now = self._clock()
         errors = [error for error in results if error]
         for event, error in zip(events, results, strict=True):
             if error is None:
-                number = "unknown" if event.new_alias else "known"
-                self._metrics.delivery_seconds.labels(name, number).observe(max(0.0, now - event.at))
-        self._metrics.deliveries.labels(name, "delivered").inc(len(results) - len(errors))
+                (self._unknown if event.new_alias else self._known).observe(max(0.0, now - event.at))
+        self._delivered.inc(len(results) - len(errors))
         if errors:
-            self._metrics.unknown_outcomes.labels(name).inc(sum(error.outcome_unknown for error in errors))
+            unknown = sum(error.outcome_unknown for error in errors)
+            self._metrics.unknown_outcomes.labels(self.destination.name).inc(unknown)
 
     def _close_gate(self, failed: Sequence[Outcome]) -> None:
         """Holds up everybody if others fail too, or if the destination asks for it."""

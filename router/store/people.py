@@ -1,6 +1,5 @@
 """What the store knows of people: their consent, and which platforms know their alias."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -78,11 +77,12 @@ class People:
         return {sender: read_person(fields) for sender, fields in zip(distinct, found, strict=True) if fields}
 
     async def known(self, destination: str, senders: Sequence[str]) -> set[str]:
-        """Those of the senders whose alias is known to exist at the destination."""
+        """Those of the senders whose alias is known to exist at the destination, found in one round trip."""
         field = f"alias:{destination}"
-        found = await asyncio.gather(
-            *(asked(self._redis.hexists(self._keys.person(sender), field)) for sender in senders)
-        )
+        pipeline = self._redis.pipeline(transaction=False)
+        for sender in senders:
+            pipeline.hexists(self._keys.person(sender), field)
+        found = cast("list[bool]", await asked(pipeline.execute()) if senders else [])
         return {sender for sender, known in zip(senders, found, strict=True) if known}
 
 
