@@ -209,7 +209,14 @@ async def backlog(chosen: argparse.Namespace, folder: Path) -> Figures:
             k.server.stop()
             ingress = type(k.server)(config, "--role", "ingress")
             async with ingress:
-                plan = Plan(ingress.port, chosen.rate, chosen.texts / chosen.rate, people=chosen.people, texts=("hi",))
+                plan = Plan(
+                    ingress.port,
+                    chosen.rate,
+                    chosen.texts / chosen.rate,
+                    people=chosen.people,
+                    texts=("hi",),
+                    patience=900,
+                )
                 filling = time.time()
                 sent = await asyncio.to_thread(drive, plan, folder)
                 filled_in = time.time() - filling

@@ -27,8 +27,6 @@ import uvloop
 from bench.exchange import Client
 
 ROOT = Path(__file__).parent.parent
-#: How long answers are waited for behind the last text, in seconds.
-_PATIENCE = 30.0
 _TICK = 0.001
 
 
@@ -37,7 +35,8 @@ class Plan:
     """What is to be sent: `rate` texts a second for `seconds`, of `people` known ones with a skew (`zipf`; 0 for none).
 
     A `fresh` share is of people who never texted before. Message ids are `SM` and the number of the text, from `first`.
-    `token` signs for `url`; `texts` are sent in turns to `to`.
+    `token` signs for `url`; `texts` are sent in turns to `to`. Answers are waited for as long as `patience` behind the
+    last text, in seconds.
     """
 
     port: int
@@ -49,6 +48,7 @@ class Plan:
     first: int = 0
     seed: int = 1
     connections: int = 128
+    patience: float = 30.0
     to: str = "+14155550199"
     texts: tuple[str, ...] = ("COUPONS",)
     url: str = "https://sms.example.com/in/twilio"
@@ -156,7 +156,7 @@ class Driver:
                 following += 1
             await asyncio.sleep(_TICK)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._all_answered.wait(), _PATIENCE)
+            await asyncio.wait_for(self._all_answered.wait(), self._plan.patience)
         self.sent.statuses = {str(status): count for status, count in sorted(self._statuses.items())}
         if self._left:
             self.sent.statuses["0"] = self.sent.statuses.get("0", 0) + self._left
