@@ -1,9 +1,6 @@
 """Braze, against a workspace that drops in silence what the real one drops."""
 
-import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,50 +11,13 @@ from structlog.testing import capture_logs
 from adapters.platforms.braze import Braze, BrazeOptions, BrazeProgramOptions
 from router.delivery.http import HttpClient
 from router.errors import DeliveryError
-from router.ports import Http, Platform, Secret
+from router.ports import Platform, Secret, Warns
 from router.types import ConsentState, Event, Intent
+from tests.platforms.at_braze import PROGRAMS, braze, crowd, outcomes, refusal
 from tests.platforms.events import SENDER, any_event, event
 from tests.standins.braze import API_KEY
 from tests.standins.braze import Braze as Workspace
 from tests.standins.recorder import Recorder
-
-PROGRAMS = {
-    "deals": ("Deals", BrazeProgramOptions(subscription_group_id="group-deals")),
-    "alerts": ("Alerts", BrazeProgramOptions(subscription_group_id="group-alerts", event_name="alert_text")),
-    "plain": ("Plain", BrazeProgramOptions()),
-}
-
-
-@pytest.fixture
-async def workspace() -> AsyncIterator[Workspace]:
-    async with Workspace(delay=0.005) as server:
-        yield server
-
-
-@pytest.fixture
-async def http() -> AsyncIterator[HttpClient]:
-    async with HttpClient(5.0, True) as client:
-        yield client
-
-
-def braze(url: str, now: float | None = None, **options: Any) -> Braze:
-    settings = BrazeOptions(url=url, api_key=Secret(API_KEY), **options)
-    return Braze("crm", settings, PROGRAMS, (lambda: now) if now else time.time)
-
-
-def crowd(count: int, **said: Any) -> list[Event]:
-    return [event(f"e{n}", sender=f"+1415555{n:04}", **said) for n in range(count)]
-
-
-def outcomes(results: Sequence[DeliveryError | None]) -> list[tuple[int | None, bool] | None]:
-    return [(error.status, error.retryable) if error else None for error in results]
-
-
-async def refusal(platform: Braze, http: Http, events: Sequence[Event]) -> DeliveryError:
-    results = await platform.deliver(http, events)
-    assert results[0]
-    assert all(result is results[0] for result in results)
-    return results[0]
 
 
 def test_it_is_a_platform() -> None:
@@ -388,57 +348,6 @@ async def test_a_failure_of_braze_is_retried(workspace: Workspace, http: HttpCli
     assert len(workspace.events) == 1
 
 
-async def test_a_refusal_for_its_rate_holds_requests_until_the_reset(workspace: Workspace, http: HttpClient) -> None:
-    workspace.refuse_for_rate(reset_in=30)
-    now = time.time()
-
-    platform = braze(workspace.url, now)
-    first = await refusal(platform, http, [event()])
-    second = await refusal(platform, http, [event()])
-
-    assert (first.status, first.retryable) == (429, True)
-    assert first.retry_after == pytest.approx(30, abs=1.5)
-    assert second.retry_after == pytest.approx(30, abs=1.5)
-    assert len(workspace.requests) == 1
-
-
-async def test_the_last_request_of_a_window_succeeds_and_the_next_is_held_for_that_endpoint(http: HttpClient) -> None:
-    now = time.time()
-    async with Workspace(delay=0, limit=1, window=30) as workspace:
-        platform = braze(workspace.url, now)
-        results = await platform.deliver(http, [event(new_alias=True)])
-        held = await refusal(platform, http, [event()])
-        await platform.ensure_aliases(http, [SENDER])
-
-    assert list(results) == [None]
-    assert (held.status, held.retryable) == (None, True)
-    assert held.retry_after == pytest.approx(31, abs=1.5)
-    assert [path for path, _ in workspace.requests] == ["/users/track", "/users/alias/new"]
-
-
-async def test_after_the_reset_requests_go_out_again(http: HttpClient) -> None:
-    now = time.time()
-    clock = [now]
-    async with Workspace(delay=0, limit=1, window=0.000001) as workspace:
-        settings = BrazeOptions(url=workspace.url, api_key=Secret(API_KEY))
-        platform = Braze("crm", settings, PROGRAMS, lambda: clock[0])
-        await platform.deliver(http, [event(new_alias=True)])
-        clock[0] = now + 3
-        results = await platform.deliver(http, [event(new_alias=True)])
-
-    assert list(results) == [None]
-
-
-@pytest.mark.parametrize("applies", [False, True])
-async def test_a_request_without_an_answer_has_an_unknown_outcome(workspace: Workspace, applies: bool) -> None:
-    workspace.hang(applies=applies)
-    async with HttpClient(0.3, True) as impatient:
-        error = await refusal(braze(workspace.url), impatient, [event(new_alias=True)])
-
-    assert (error.retryable, error.outcome_unknown) == (True, True)
-    assert len(workspace.events) == applies
-
-
 @given(any_event)
 async def test_any_event_that_is_wanted_becomes_objects_that_braze_takes(said: Event) -> None:
     http = Recorder()
@@ -479,115 +388,28 @@ def test_a_slash_behind_the_url_does_no_harm() -> None:
     assert BrazeOptions(url="https://rest.iad-01.braze.com/", api_key=Secret(API_KEY)).url[-1] == "m"
 
 
-async def test_one_call_creates_the_person_with_number_state_and_event(workspace: Workspace, http: HttpClient) -> None:
-    platform = braze(workspace.url, create="with_event")
-    said = event(intent="opt_in", before="none", after="subscribed", new_alias=True)
-    await platform.deliver(http, [said, event("e2", sender="+14155550999", new_alias=True)])
-    await workspace.until(lambda: len(workspace.applied) >= 3)
-
-    assert (platform.needs_alias, platform.makes_known) == (False, True)
-    assert [path for path, _ in workspace.requests] == ["/users/track"]
-    assert workspace.state(SENDER, "group-deals") == "subscribed"
-    assert [profile.phone for profile in workspace.profiles.values()] == [SENDER, "+14155550999"]
-    assert workspace.dropped == []
-
-
-async def test_states_go_by_their_own_endpoint_grouped_for_those_who_have_their_number_there(
-    workspace: Workspace, http: HttpClient
+@pytest.mark.parametrize(
+    ("options", "groups", "words"),
+    [
+        ({}, ("group-deals", "group-alerts"), []),
+        ({}, ("group-deals", None), ["is not told who opts in or out of alerts"]),
+        ({"create": "with_event"}, (None, None), ["is not told who opts in or out of alerts, deals"]),
+        ({}, ("group-deals", "group-deals"), ["alerts, deals have the same subscription_group_id"]),
+        ({"consent": "status_set"}, ("group-deals", "group-alerts"), ["may take a minute"]),
+        ({"look_up": True, "create": "with_event"}, ("group-deals", "group-alerts"), ["look_up is of no use"]),
+        ({"look_up": True}, ("group-deals", "group-alerts"), []),
+    ],
+)
+def test_what_works_and_may_not_be_meant_is_warned_of(
+    options: dict[str, Any], groups: tuple[str | None, str | None], words: list[str]
 ) -> None:
-    people = [f"+1415555{n:04}" for n in range(3)]
-    for number in people:
-        workspace.add_user(number, phone=number)
-    changes = [
-        event("a", sender=people[0], intent="opt_in", before="none", after="subscribed"),
-        event("b", sender=people[1], intent="opt_out", after="unsubscribed"),
-        event("c", sender=people[2], intent="opt_out", after="unsubscribed"),
-        event("d", sender="+14155550999", intent="opt_in", before="none", after="subscribed", new_alias=True),
-        event("e", sender="US.1349", intent="opt_out", after="unsubscribed"),
-    ]
-    results = await braze(workspace.url, consent="status_set").deliver(http, changes)
-    await workspace.until(lambda: len(workspace.applied) >= 4)
+    settings = BrazeOptions(url="https://rest.iad-01.braze.com", api_key=Secret(API_KEY), **options)
+    programs = {
+        name: (name.title(), BrazeProgramOptions(subscription_group_id=group))
+        for name, group in zip(("deals", "alerts"), groups, strict=True)
+    }
+    warnings = Braze.warnings(settings, programs)
 
-    assert list(results) == [None] * 5
-    assert workspace.requests[0] == (
-        "/v2/subscription/status/set",
-        {
-            "subscription_groups": [
-                {"subscription_group_id": "group-deals", "subscription_state": "subscribed", "phones": people[:1]},
-                {"subscription_group_id": "group-deals", "subscription_state": "unsubscribed", "phones": people[1:]},
-            ]
-        },
-    )
-    assert [item["user_alias"]["alias_name"] for item in workspace.requests[1][1]["attributes"]] == [
-        "+14155550999",
-        "US.1349",
-    ]
-    assert workspace.dropped == []
-
-
-async def test_an_event_is_not_sent_before_the_state_of_its_person(workspace: Workspace, http: HttpClient) -> None:
-    workspace.add_user(SENDER, phone=SENDER)
-    workspace.fail(503)
-    both = event(intent="custom", before="none", after="subscribed")
-    results = await braze(workspace.url, consent="status_set").deliver(http, [both])
-
-    assert outcomes(results) == [(503, True)]
-    assert [path for path, _ in workspace.requests] == ["/v2/subscription/status/set"]
-
-
-async def test_of_states_refused_whole_halving_finds_more_than_one_request_takes(
-    workspace: Workspace, http: HttpClient
-) -> None:
-    people = [f"+1415555{n:04}" for n in range(60)]
-    for number in people:
-        workspace.add_user(number, phone=number)
-    leaving = [event(number, sender=number, intent="opt_out", after="unsubscribed") for number in people]
-    results = await braze(workspace.url, consent="status_set").deliver(http, leaving)
-    await workspace.until(lambda: len(workspace.applied) >= 2)
-
-    assert list(results) == [None] * 60
-    assert {workspace.state(number, "group-deals") for number in people} == {"unsubscribed"}
-
-
-async def test_a_contract_that_counts_all_objects_is_kept_from_the_first_request_on(http: HttpClient) -> None:
-    async with Workspace(delay=0.005, objects_in_all=50) as workspace:
-        platform = braze(workspace.url, objects_in_all=50, create="with_event")
-        results = await platform.deliver(http, crowd(60, new_alias=True))
-        await workspace.wait_for(60)
-
-    assert list(results) == [None] * 60
-    sizes = [len(payload["events"]) + len(payload["attributes"]) for _, payload in workspace.requests]
-    assert max(sizes) <= 50
-    assert sum(sizes) == 120
-
-
-async def test_whoever_has_vanished_or_has_no_number_is_named(workspace: Workspace, http: HttpClient) -> None:
-    workspace.add_user("+14155550001", phone="+14155550001")
-    workspace.add_user("+14155550002")
-    workspace.add_user("US.1349")
-    asked = ["+14155550001", "+14155550002", "+14155550003", "US.1349"]
-
-    assert list(await braze(workspace.url).vanished(http, asked)) == ["+14155550002", "+14155550003"]
-    assert [path for path, _ in workspace.requests] == ["/users/export/ids"]
-
-
-async def test_who_is_looked_up_and_found_is_not_created(workspace: Workspace, http: HttpClient) -> None:
-    workspace.add_user(SENDER, phone=SENDER)
-    platform = braze(workspace.url, look_up=True)
-    await platform.ensure_aliases(http, [SENDER])
-    await platform.ensure_aliases(http, [SENDER, "+14155550999"])
-
-    created = [payload for path, payload in workspace.requests if path == "/users/alias/new"]
-    assert created == [{"user_aliases": [{"alias_label": "phone", "alias_name": "+14155550999"}]}]
-
-
-async def test_requests_under_way_count_against_what_the_limit_leaves(http: HttpClient) -> None:
-    async with Workspace(delay=0.005, limit=4, latency=0.02) as workspace:
-        platform = braze(workspace.url)
-        await platform.deliver(http, crowd(1))
-        results = await asyncio.gather(*(platform.deliver(http, crowd(1)) for _ in range(10)))
-
-    refused = [result[0] for result in results if result[0]]
-    assert len(refused) == 7
-    assert all(error.retry_after and error.status is None for error in refused)
-    assert workspace.calls["/users/track"] == 4
+    assert issubclass(Braze, Warns)
+    assert len(warnings) == len(words)
+    assert all(word in warning for word, warning in zip(words, warnings, strict=True))

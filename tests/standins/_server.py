@@ -8,9 +8,13 @@ from aiohttp import web
 
 
 class Server:
-    """Serves `handle` on every path while in its `async with` block; `origin` is its address then."""
+    """Serves `handle` on every path while in its `async with` block; `origin` is its address then.
+
+    `port` is set before that where it must not be any free one.
+    """
 
     origin: str
+    port = 0
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -25,7 +29,7 @@ class Server:
         app.router.add_route("*", "/{path:.*}", self.handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.origin = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self

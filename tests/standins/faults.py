@@ -12,10 +12,12 @@ LOST_ANSWERS = ("504", "hang after", "cut after")
 QUEUED = ("202",)
 #: The request is too large, if there is more than one item in it.
 TOO_LARGE = ("413",)
+#: A gateway gave up waiting before the server had seen the request: no effect, and the answer does not say so.
+GAVE_UP = ("504 before",)
 #: A token is good no more; some items of a batch fail.
 OF_ADOBE = ("401", "207")
 #: After these the caller cannot know.
-UNKNOWN = {"504", "hang before", "cut before", "hang after", "cut after"}
+UNKNOWN = {"504", "504 before", "hang before", "cut before", "hang after", "cut after"}
 
 
 class Faults:
@@ -27,10 +29,12 @@ class Faults:
         self._modes = modes
         self._chance = random.Random(seed)
 
-    def draw(self) -> str | None:
-        """The fault of the next request, if it has one."""
+    def draw(self, *without: str) -> str | None:
+        """The fault of the next request, if it has one; none of those that make no sense for it."""
         if self._chance.random() >= self.rate:
             return None
         mode = self._chance.choice(self._modes)
+        if mode in without:
+            return None
         self.counts[mode] += 1
         return mode
