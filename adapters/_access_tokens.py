@@ -40,7 +40,11 @@ class AccessTokens:
 
     async def _renew(self, http: Http) -> None:
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        response = await http.request("POST", self._url, headers=headers, body=self._body)
+        try:
+            response = await http.request("POST", self._url, headers=headers, body=self._body)
+        except DeliveryError as failure:
+            failure.outcome_unknown = False  # as below
+            raise
         if error := delivery_error(response, self._clock(), hide=[self._body.decode()]):
             # No token was given, whatever the answer: nothing of what is to be delivered has arrived.
             error.outcome_unknown = False

@@ -18,7 +18,7 @@ from tests.standins.platform import Recorder
 class Answers(Recorder):
     """Fails with what it is told to, one after another, then refuses `refused`, then takes everybody."""
 
-    def __init__(self, *failures: Exception, refused: Sequence[str] = ()) -> None:
+    def __init__(self, *failures: BaseException, refused: Sequence[str] = ()) -> None:
         super().__init__(needs_alias=True)
         self._failures = list(failures)
         self.refuse_alias = set(refused)
@@ -108,3 +108,11 @@ async def test_who_waits_too_long_is_given_up_and_who_does_not_is_not() -> None:
         await asked.all_over(2)
 
     assert (asked.made, asked.given_up) == (["fresh"], {"overdue": "503"})
+
+
+async def test_an_adapter_that_lets_a_cancellation_out_loses_nobody() -> None:
+    async with working(Answers(asyncio.CancelledError())) as asked:
+        asked.ask("a", "b")
+        await asked.all_over(2)
+
+    assert asked.made == ["a", "b"]

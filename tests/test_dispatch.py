@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,8 +15,10 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.pacing import Pacing
 from router.errors import DeliveryError
+from router.ports import Http
 from router.store import Entry, Lease
 from router.telemetry import Metrics
+from router.types import Event, HttpResponse
 from tests.standins.platform import Recorder
 
 _MESSAGE = (
@@ -238,3 +241,82 @@ def test_requests_are_spread_so_that_nothing_waits_for_an_answer(rate: float, mo
 
     assert waited <= 0.0085
     assert requests < most_requests
+
+
+async def test_what_joins_a_person_whose_lease_is_renewed_late_is_sent_once_and_in_order() -> None:
+    platform = Slow(one_per_sender=True)
+    async with dispatching(platform) as dispatch:
+        shard = Shard(dispatch, held_for=0.0)
+        line = shard.line("a", "1")
+        await turns()
+        if not line.queued:  # as a lane does with what comes next
+            dispatch.add(line)
+        await turns()
+        shard.held.until = time.monotonic() + 60
+        assert await platform.has(1) == ["evt_1"]
+        shard.line("b", "2")
+        assert await platform.has(2) == ["evt_1", "evt_2"]
+        later = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.3, later.set)
+        await later.wait()
+        shard.line("c", "3")
+        assert await platform.has(3) == ["evt_1", "evt_2", "evt_3"]
+
+
+class Twice(Slow):
+    """Needs two requests for each batch."""
+
+    async def deliver(self, http: Http, events: Sequence[Event]) -> Sequence[DeliveryError | None]:
+        for _ in range(2):
+            await http.request("POST", "http://203.0.113.1/", headers={}, body=b"")
+        return [None] * len(events)
+
+
+async def test_no_second_request_of_a_batch_leaves_when_its_lease_is_over() -> None:
+    shards: list[Shard] = []
+    left = []
+
+    class Overtaken:
+        async def request(self, method: str, url: str, *, headers: dict[str, str], body: bytes) -> HttpResponse:
+            left.append(1)
+            shards[0].held.until = 0.0
+            return HttpResponse(204, {}, b"")
+
+    destination = Destination("crm", Twice(), Overtaken(), Gate(time.monotonic, random.Random(1)), 1e12)
+    dispatch = Dispatch(destination, Metrics(), time.time, time.monotonic)
+    shards.append(Shard(dispatch))
+    shards[0].line("a", "1")
+    while not shards[0].outcomes:
+        await asyncio.sleep(0)
+    await dispatch.close()
+
+    ((_, outcome),) = shards[0].outcomes
+    assert left == [1]
+    assert outcome.failed
+    assert (outcome.settled, outcome.failed.retryable, outcome.failed.outcome_unknown) == ([], True, False)
+
+
+class Odd(Recorder):
+    """Once does something that no adapter should."""
+
+    def __init__(self, oddity: BaseException, *, raises: bool) -> None:
+        super().__init__()
+        self.oddities = [oddity]
+        self.raises = raises
+
+    async def deliver(self, http, events):  # type: ignore[no-untyped-def]
+        if self.oddities and self.raises:
+            raise self.oddities.pop()
+        return [self.oddities.pop()] if self.oddities else await super().deliver(http, events)
+
+
+@pytest.mark.parametrize(
+    ("oddity", "raises"), [(ValueError("a result"), False), (asyncio.CancelledError(), True)], ids=["result", "cancel"]
+)
+async def test_whatever_an_adapter_returns_or_lets_out_the_event_is_sent_again(
+    oddity: BaseException, raises: bool
+) -> None:
+    platform = Odd(oddity, raises=raises)
+    async with dispatching(platform) as dispatch:
+        Shard(dispatch).line("a", "1")
+        assert await platform.has(1) == ["evt_1"]

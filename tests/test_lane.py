@@ -15,9 +15,10 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
 from router.errors import DeliveryError, LeaseLost, OutdatedLetter
-from router.store import Commits, DeadLetters, Outbox, People, Store
+from router.store import Commits, DeadLetters, Directory, Outbox, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
+from router.types import Event
 from tests.commits import LEAVE, START, STOP, Clock, text, until
 from tests.standins.platform import Recorder
 
@@ -80,6 +81,19 @@ class Bench:
             await cancelled(tasks)
             await dispatch.close()
             await self.outbox.release(lease)
+
+    def another(self, lane: Lane) -> Lane:
+        """A lane that follows another one under the same lease."""
+        return Lane(
+            lane.held,
+            lane._dispatch,
+            self.outbox,
+            People(self.store),
+            lane._aliases,
+            self.metrics,
+            time.time,
+            asyncio.Lock(),
+        )
 
     async def settled(self) -> None:
         """Returns when the outbox of the shard is empty: everything in it is settled, and it was cut."""
@@ -473,3 +487,108 @@ async def test_somebody_who_vanished_at_the_platform_is_made_known_again(bench: 
         await platform.has(2)
 
     assert platform.aliases == [[bench.senders[0]]] * 2
+
+
+async def test_what_is_offered_before_a_lane_knows_what_is_parked_waits_its_turn(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.alias_gate.clear()
+    await bench.accept("a", need_alias=True)
+    async with bench.lane(platform):
+        await bench.settled()
+        assert await bench.outbox.parked(0, "crm") == [bench.senders[0]]
+    position, _ = await bench.outbox.position(0, "crm")
+    await Directory(bench.store).know("crm", [bench.senders[0]])
+    await bench.accept("b", need_alias=True)
+    entries = await bench.outbox.read(0, position, 10)
+    async with bench.lane(platform) as lane:
+        for _ in range(500):  # as often as there can be news while it reads its place
+            lane.offer("0-0", entries)
+            lane.offer(position, entries)
+            await asyncio.sleep(0)
+        platform.alias_gate.set()
+        assert await platform.has(2) == ids("a", "b")
+        await bench.settled()
+        await bench.unparked()
+
+    assert platform.batches == [ids("a"), ids("b")] or platform.batches == [ids("a", "b")]
+
+
+async def test_what_is_offered_to_a_lane_before_it_runs_is_sent_once(bench: Bench) -> None:
+    await bench.accept("a", "b")
+    entries = await bench.outbox.read(0, "0-0", 10)
+    platform = Recorder()
+    async with bench.lane(platform) as lane:
+        lane.offer("0-0", entries)
+        await bench.settled()
+        assert await platform.has(2) == ids("a", "b")
+
+    assert sorted(name for batch in platform.batches for name in batch) == ids("a", "b")
+
+
+async def test_the_next_lane_under_the_same_lease_records_what_it_does(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.alias_gate.clear()
+    async with bench.lane(platform) as lane:
+        await cancelled([bench.running])
+        for name in ("a", "b"):
+            await bench.accept(name, sender=ord(name) - ord("a"), need_alias=True)
+            lane = bench.another(lane)
+            running = asyncio.create_task(lane.run())
+            await bench.settled()
+            lane.stop()
+            await cancelled([running])
+
+    assert sorted(await bench.outbox.parked(0, "crm")) == sorted(bench.senders[:2])
+
+
+async def test_somebody_let_go_twice_is_sent_what_waits_once(bench: Bench) -> None:
+    platform = Recorder(needs_alias=True)
+    platform.alias_gate.clear()
+    sending = asyncio.Event()
+    deliver = platform.deliver
+
+    async def slowly(http, events):  # type: ignore[no-untyped-def]
+        await sending.wait()
+        return await deliver(http, events)
+
+    platform.deliver = slowly  # type: ignore[method-assign]
+    await bench.accept("a", need_alias=True)
+    async with bench.lane(platform) as lane:
+        await bench.settled()
+        platform.alias_gate.set()
+        await until(lambda: _soon(lane.in_flight))
+        line = lane._lines[bench.senders[0]]
+        await until(lambda: _soon(line.under_way))
+        lane.release(bench.senders[0])
+        sending.set()
+        await platform.has(1)
+        await bench.unparked()
+        await bench.accept("b", sender=0)
+        lane.notify()
+        assert await platform.has(2) == ids("a", "b")
+
+    assert platform.batches == [ids("a"), ids("b")]
+
+
+async def _soon(value: bool) -> bool:
+    return value
+
+
+class Unsure(Recorder):
+    """Breaks when it is asked whether it wants something."""
+
+    def wants(self, event: Event) -> bool:
+        raise KeyError("a mistake in the adapter")
+
+
+async def test_an_adapter_that_cannot_say_what_it_wants_holds_up_nothing(bench: Bench) -> None:
+    platform = Unsure()
+    async with bench.lane(platform) as lane:
+        await bench.accept("a")
+        lane.notify()
+        assert await platform.has(1) == ids("a")
+        position, _ = await bench.outbox.position(0, "crm")
+        await bench.accept("b")
+        lane.offer(position, await bench.outbox.read(0, position, 10))
+        assert await platform.has(2) == ids("a", "b")
+        await bench.settled()

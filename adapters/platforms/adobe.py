@@ -81,10 +81,11 @@ class AdobeProgramOptions(Options):
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """One message about the event at `place`."""
+    """One message about the event at `place`. `text` is what its person wrote, and must not be told on."""
 
     place: int
     body: bytes
+    text: str
 
 
 class Adobe:
@@ -162,7 +163,7 @@ class Adobe:
             "datasetId": options.consent_dataset,
             "operations": operations,
         }
-        return _Message(place, json_body({"header": header, "body": body}))
+        return _Message(place, json_body({"header": header, "body": body}), event.message.text)
 
     def _event(self, place: int, event: Event) -> _Message:
         options, own = self._options, self._programs[event.decision.program or ""]
@@ -178,9 +179,8 @@ class Adobe:
         else:
             header |= {"msgType": "xdmEntityCreate", "msgId": event.id, "msgVersion": "1.0", "xactionId": event.id}
         entity = experience_event(event, own.event_type, own.event_id, options.tenant, options.namespace)
-        return _Message(
-            place, json_body({"header": header, "body": {"xdmMeta": {"schemaRef": schema}, "xdmEntity": entity}})
-        )
+        body = {"xdmMeta": {"schemaRef": schema}, "xdmEntity": entity}
+        return _Message(place, json_body({"header": header, "body": body}), event.message.text)
 
     async def _send(
         self, http: Http, inlet: str, messages: Sequence[_Message], results: list[DeliveryError | None]
@@ -195,7 +195,7 @@ class Adobe:
         body = b'{"messages":[' + b",".join(message.body for message in batch) + b"]}"
         try:
             response = await self._post(http, f"{self._options.url}/collection/batch/{inlet}", body)
-            error = self._failure(response)
+            error = self._failure(response, batch)
         except DeliveryError as failure:
             response, error = None, failure
         if error and error.status in (400, 413) and len(batch) > 1:
@@ -203,7 +203,7 @@ class Adobe:
             await self._post_batch(http, inlet, batch[:middle], results)
             await self._post_batch(http, inlet, batch[middle:], results)
             return
-        outcomes = [error] * len(batch) if error or response is None else self._outcomes(response, len(batch))
+        outcomes = [error] * len(batch) if error or response is None else self._outcomes(response, batch)
         for message, outcome in zip(batch, outcomes, strict=True):
             results[message.place] = outcome
 
@@ -222,16 +222,17 @@ class Adobe:
             response = await http.request("POST", url, headers=headers, body=body)
         return response
 
-    def _failure(self, response: HttpResponse) -> DeliveryError | None:
-        error = delivery_error(response, self._clock())
+    def _failure(self, response: HttpResponse, batch: Sequence[_Message]) -> DeliveryError | None:
+        error = delivery_error(response, self._clock(), hide=[message.text for message in batch])
         if error and response.status in (401, 403, 404, 501):
             # Nothing is lost while an operator mends it.
             error.reason = f"{error.reason} Check inlet, sandbox, ims_org and what the credential may do."
             error.retryable, error.retry_after = True, MISCONFIGURED_PAUSE
         return error
 
-    def _outcomes(self, response: HttpResponse, count: int) -> list[DeliveryError | None]:
+    def _outcomes(self, response: HttpResponse, batch: Sequence[_Message]) -> list[DeliveryError | None]:
         """What became of each message of a batch that was answered."""
+        count = len(batch)
         try:
             answer = orjson.loads(response.body)
         except orjson.JSONDecodeError:
@@ -242,7 +243,7 @@ class Adobe:
                 return [None] * count
             reason = "Adobe's answer does not say what became of each message. It is sent again."
             return [DeliveryError(reason, retryable=True, status=207, outcome_unknown=True)] * count
-        return [_entry_error(entry, response.request) for entry in entries]
+        return [_entry_error(entry, response.request, one.text) for one, entry in zip(batch, entries, strict=True)]
 
     @staticmethod
     def warnings(options: AdobeOptions, programs: "dict[str, tuple[str, AdobeProgramOptions]]") -> Iterable[str]:
@@ -278,7 +279,7 @@ def _batches(messages: Sequence[_Message]) -> Iterable[list[_Message]]:
         yield batch
 
 
-def _entry_error(entry: object, request: str) -> DeliveryError | None:
+def _entry_error(entry: object, request: str, text: str) -> DeliveryError | None:
     """Why a message of a batch was not taken."""
     said: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
     status = said.get("statusCode", said.get("status"))
@@ -287,4 +288,4 @@ def _entry_error(entry: object, request: str) -> DeliveryError | None:
     code = status if isinstance(status, int) else 400
     if 200 <= code < 300:
         return None
-    return delivery_error(HttpResponse(code, {}, orjson.dumps(entry), request))
+    return delivery_error(HttpResponse(code, {}, orjson.dumps(entry), request), hide=[text])

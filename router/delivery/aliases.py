@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from router.delivery.attempt import adapter_fault
+from router.delivery.attempt import adapter_fault, ending
 from router.delivery.gate import Gate
 from router.errors import DeliveryError
 from router.ports import Http, Platform
@@ -94,6 +94,10 @@ class AliasWorker:
             await self._platform.ensure_aliases(self._http, senders)
         except DeliveryError as error:
             return error
+        except asyncio.CancelledError as error:
+            if ending():
+                raise
+            return adapter_fault(error, self._name, self._metrics)
         except Exception as error:  # noqa: BLE001 (as in router.delivery.attempt)
             return adapter_fault(error, self._name, self._metrics)
         return None

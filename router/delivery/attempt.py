@@ -1,6 +1,7 @@
 """One attempt at a destination: what is sent, and what became of it."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -10,7 +11,7 @@ from router.errors import DeliveryError
 from router.ports import Http, Platform
 from router.store import Entry, Lease, Parked
 from router.telemetry import Metrics
-from router.types import Event
+from router.types import Event, HttpResponse
 
 _log = structlog.get_logger("router.delivery.attempt")
 
@@ -38,6 +39,22 @@ class Held:
         self.until = until
 
 
+class WhileHeld:
+    """The client of a destination as long as leases are held: one delivery may take several requests."""
+
+    def __init__(self, http: Http, held: Collection[Held], clock: Callable[[], float]) -> None:
+        """`clock` is monotonic, in seconds."""
+        self._http = http
+        self._held = held
+        self._clock = clock
+
+    async def request(self, method: str, url: str, *, headers: dict[str, str], body: bytes) -> HttpResponse:
+        """As `Http.request`. Past the leases nothing is sent, and a retryable `DeliveryError` raised."""
+        if self._clock() >= min(held.until for held in self._held):
+            raise DeliveryError("The shard's lease ran out. It is sent by whoever holds the shard.", retryable=True)
+        return await self._http.request(method, url, headers=headers, body=body)
+
+
 #: Something that waits for its delivery, in the outbox or by itself.
 Waiting = Entry | Parked
 
@@ -54,7 +71,7 @@ class Outcome:
     alone: bool = False
 
 
-def adapter_fault(error: Exception, destination: str, metrics: Metrics) -> DeliveryError:
+def adapter_fault(error: BaseException, destination: str, metrics: Metrics) -> DeliveryError:
     """What stands for an exception that no adapter should raise, logged and counted. It is tried again, since a mended
     adapter may work.
     """
@@ -63,16 +80,28 @@ def adapter_fault(error: Exception, destination: str, metrics: Metrics) -> Deliv
     return DeliveryError(f"the adapter failed with {type(error).__name__}; the log has the rest", retryable=True)
 
 
+def ending() -> bool:
+    """Whether the running task is asked to end. If not, a `CancelledError` is one that an adapter let out."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 async def attempt(
-    destination: Destination, events: Sequence[Event], metrics: Metrics
+    destination: Destination, http: Http, events: Sequence[Event], metrics: Metrics
 ) -> Sequence[DeliveryError | None]:
     """Sends events; of each, None or why it was not taken."""
     try:
-        results = await destination.platform.deliver(destination.http, events)
+        results = await destination.platform.deliver(http, events)
         if len(results) != len(events):
             raise ValueError(f"{len(results)} results for {len(events)} events")
+        if not all(result is None or isinstance(result, DeliveryError) for result in results):
+            raise TypeError("a result is neither None nor a DeliveryError")
     except DeliveryError as error:
         return [error] * len(events)
+    except asyncio.CancelledError as error:
+        if ending():
+            raise
+        return [adapter_fault(error, destination.name, metrics)] * len(events)
     except Exception as error:  # noqa: BLE001 (an adapter is anybody's code; whatever it raises, nothing is lost)
         return [adapter_fault(error, destination.name, metrics)] * len(events)
     return results

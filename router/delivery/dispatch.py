@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from router.delivery.attempt import Destination, Held, Outcome, Waiting, attempt, outcome
+from router.delivery.attempt import Destination, Held, Outcome, Waiting, WhileHeld, attempt, outcome
 from router.delivery.checking import AliasCheck
 from router.delivery.pacing import Pacing
 from router.errors import DeliveryError
@@ -143,13 +143,14 @@ class Dispatch:
         room = self._platform.batch_size
         while room and self._ready:
             line = self._ready.popleft()
-            line.queued = False
             if line.lane.closed or line.gone:
+                line.queued = False
                 continue
             if now >= line.lane.held.until:
+                # It stays queued: what joins it meanwhile must not put it here a second time.
                 asyncio.get_running_loop().call_later(_LEASE_PAUSE, self._add_again, line)
                 continue
-            line.under_way = True
+            line.queued, line.under_way = False, True
             chosen = [line.waiting[0]]
             if not self._platform.one_per_sender:
                 chosen = [item for item, _ in zip(line.waiting, range(room), strict=False)]
@@ -164,7 +165,9 @@ class Dispatch:
     async def _send(self, batch: list[tuple[Line, list[Waiting]]], began: float) -> None:
         items = [item for _, chosen in batch for item in chosen]
         events = [self._event(item) for item in items]
-        results = await attempt(self.destination, events, self._metrics)
+        held = {line.lane.held for line, _ in batch}
+        http = WhileHeld(self.destination.http, held, self._monotonic)
+        results = await attempt(self.destination, http, events, self._metrics)
         self._count(events, results)
         now = self._monotonic()
         if not all(error and error.retryable for error in results):

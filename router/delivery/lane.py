@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from router.delivery.aliases import AliasWorker
-from router.delivery.attempt import Held, Outcome, Waiting
+from router.delivery.attempt import Held, Outcome, Waiting, adapter_fault
 from router.delivery.books import Books
 from router.delivery.dispatch import Dispatch, Line
 from router.delivery.following import Following
@@ -66,8 +66,10 @@ class Lane:
         self._metrics = metrics
         self._clock = clock
         self._catching_up = catching_up
-        self._turn = 0
         self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
+        # Not from 1 on: a worker that follows this one under the same lease must not repeat its turns.
+        self._turn = self._chance.getrandbits(48)
+        self._begun = False
         self._to_record = asyncio.Event()
         self._recording = False
         self._begin(Window("0-0", ()))
@@ -103,7 +105,8 @@ class Lane:
 
     def offer(self, after: str, entries: Sequence[Entry]) -> None:
         """The shard has these new entries, which follow the one with the id `after`."""
-        self._following.offer(after, entries)
+        if self._begun:  # else `run` finds them in the store, once it knows what is settled and what is parked
+            self._following.offer(after, entries)
 
     def release(self, sender: str) -> None:
         """The sender's alias exists: what waits for it can go."""
@@ -128,12 +131,14 @@ class Lane:
         for sender in await self._outbox.parked(self.shard, self._name):
             line = self._lines[sender] = Line(self, sender, parked=True)
             self._make_known(line, self._clock())
+        self._begun = True
         tasks = [asyncio.create_task(self._following.run()), asyncio.create_task(self._keep_books())]
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
         finally:
+            self._begun = False
             await cancelled(tasks)
             for line in self._lines.values():
                 line.gone = True
@@ -157,7 +162,11 @@ class Lane:
                 self._join(entry)
 
     def _wanted(self, event: Event) -> bool:
-        wanted = self._platform.wants(event)
+        try:
+            wanted = self._platform.wants(event)
+        except Exception as error:  # noqa: BLE001 (as in router.delivery.attempt)
+            adapter_fault(error, self._name, self._metrics)
+            return True  # sending it will show what becomes of it
         if not wanted:
             self._metrics.deliveries.labels(self._name, "ignored").inc()
         return wanted
@@ -317,8 +326,8 @@ class Lane:
             found = []
         for line, items in zip(lines if found else [], found, strict=True):
             del self._to_fetch[line]
-            if line.queued or line.under_way or line.waiting:
-                continue
+            if line.queued or line.under_way or line.waiting or line in self._books.unparked:
+                continue  # what was found may have been sent meanwhile
             line.waiting.extend(items)
             if not items and line.untold:
                 self._to_fetch[line] = None

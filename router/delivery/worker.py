@@ -97,6 +97,8 @@ class Worker:
         self._held: dict[int, Held] = {}
         self._lanes: dict[int, list[tuple[_AnyLane, asyncio.Task[None]]]] = {}
         self._seen: dict[int, str] = {}
+        #: Shards whose work is being ended.
+        self._leaving: dict[int, asyncio.Task[None]] = {}
         self._holding = asyncio.Event()
         self._catching_up = asyncio.Lock()
         self._open = AsyncExitStack()
@@ -112,7 +114,9 @@ class Worker:
     async def stop(self) -> None:
         """Lets requests that are under way finish, then gives the shards up."""
         await cancelled(self._tasks)
-        await self._drop(list(self._held))
+        self._leave(list(self._held))
+        if self._leaving:
+            await asyncio.wait(set(self._leaving.values()))
         for dispatch, _ in self._dispatches.values():
             await dispatch.close()
         try:
@@ -159,9 +163,9 @@ class Worker:
                 share = -(-len(self._shards) // workers)
                 for sending in self._sendings.values():
                     sending.pace.processes = workers
-                await self._drop(list(self._held)[share:])
+                self._leave(list(self._held)[share:])
                 for shard in self._shards:
-                    if shard in self._held or len(self._held) < share:
+                    if shard not in self._leaving and (shard in self._held or len(self._held) < share):
                         await self._take(shard, lease_seconds)
             except StoreUnavailable as error:
                 _log.warning("leases not renewed", error=str(error))
@@ -170,28 +174,36 @@ class Worker:
                 self._holding.set()
             else:
                 self._holding.clear()
-            await asyncio.sleep(lease_seconds / 3)
+            if self._leaving:  # what was lost can be taken again as soon as that is over
+                leaving = set(self._leaving.values())
+                await asyncio.wait(leaving, timeout=lease_seconds / 3, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(lease_seconds / 3)
 
     async def _take(self, shard: int, lease_seconds: float) -> None:
         until = time.monotonic() + lease_seconds
         lease = await self._outbox.take(shard, self._owner, lease_seconds)
         held = self._held.get(shard)
-        if lease is None or (held and held.lease != lease):
-            if held:
-                _log.warning("shard lost to another worker", shard=shard, token=held.lease.token)
-            await self._drop([shard], release=False)
+        # A store that lost what was written last gives the same lease again, after lanes have ended for want of it.
+        ended = any(task.done() for _, task in self._lanes.get(shard, ()))
+        if held and (held.lease != lease or ended):
+            _log.warning("shard lost to another worker", shard=shard, token=held.lease.token)
+            self._leave([shard], release=False)
+            return
         if lease is None:
             return
-        if shard in self._held:
-            self._held[shard].until = until
+        if held:
+            held.until = until
             return
         removed = await self._outbox.destinations(shard) - {*self._dispatches, *self._sendings, LEDGER}
+        newest = await self._outbox.newest(shard)
+        # Nothing is awaited from here on: a shard that is held has its lanes.
         self._held[shard] = Held(lease, until)
         for name in removed:
             self._add_destination(
                 Destination(name, Removed(name), HttpClient(1.0, allow_private=False), _gate(), give_up_after=0.0)
             )
-        self._seen[shard] = await self._outbox.newest(shard)
+        self._seen[shard] = newest
         held, metrics, clock = self._held[shard], self._metrics, self._clock
         lanes: list[_AnyLane] = [
             Lane(held, dispatch, self._outbox, self._people, aliases, metrics, clock, self._catching_up)
@@ -208,19 +220,31 @@ class Worker:
         )
         self._lanes[shard] = [(lane, asyncio.create_task(self._run_lane(lane))) for lane in lanes]
 
-    async def _drop(self, shards: Sequence[int], *, release: bool = True) -> None:
-        """Ends the work on shards: what is in flight may finish, all of it within one grace."""
+    def _leave(self, shards: Sequence[int], *, release: bool = True) -> None:
+        """Ends the work on shards, beside everything else: the leases of others must not run out meanwhile."""
+        if not shards:
+            return
         held = [self._held.pop(shard) for shard in shards if shard in self._held]
         lanes = [pair for shard in shards for pair in self._lanes.pop(shard, ())]
         for shard in shards:
             self._seen.pop(shard, None)
         for lane, _ in lanes:
             lane.stop()
+        ending = asyncio.create_task(self._end(lanes, held if release else ()))
+        self._leaving |= dict.fromkeys(shards, ending)
+        ending.add_done_callback(lambda _: self._left(shards))
+
+    def _left(self, shards: Sequence[int]) -> None:
+        for shard in shards:
+            del self._leaving[shard]
+
+    async def _end(self, lanes: Sequence[tuple[_AnyLane, asyncio.Task[None]]], held: Sequence[Held]) -> None:
+        """What is in flight may finish, all of it within one grace; then the leases are given back."""
         if in_flight := [(lane, task) for lane, task in lanes if lane.in_flight]:
             grace = max(_GRACE, *(lane.grace for lane, _ in in_flight))
             await asyncio.wait([task for _, task in in_flight], timeout=grace)
         await cancelled(task for _, task in lanes)
-        for one in held if release else ():
+        for one in held:
             try:
                 await self._outbox.release(one.lease)
             except StoreUnavailable as error:

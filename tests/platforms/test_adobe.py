@@ -316,6 +316,25 @@ async def test_no_answer_leaves_the_outcome_unknown(sandbox: Sandbox) -> None:
     assert (error.retryable, error.outcome_unknown) == (True, True)
 
 
+async def test_no_answer_to_the_request_for_a_token_leaves_nothing_unknown(sandbox: Sandbox) -> None:
+    sandbox.token_latency = 30.0
+    async with HttpClient(0.3, True) as impatient:
+        (error,) = await adobe(sandbox).deliver(impatient, crowd(1))
+
+    assert error
+    assert (error.retryable, error.outcome_unknown) == (True, False)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+async def test_no_reason_repeats_what_a_person_wrote(sandbox: Sandbox, http: HttpClient, size: int) -> None:
+    sandbox.refused_events = {"e0", "e1"}
+    sandbox.says = "'my street 1' is no keyword"
+    results = await adobe(sandbox).deliver(http, crowd(size, text="My Street 1"))
+
+    assert [error.reason for error in results if error and "street" in error.reason.lower()] == []
+    assert all("is no keyword" in error.reason for error in results if error)
+
+
 @given(any_event)
 async def test_any_event_that_is_wanted_becomes_messages(said: Event) -> None:
     http = Recorder(status=207, body=b'{"responses":[{"xactionId":"1"}]}')

@@ -55,6 +55,7 @@ class Adobe(Server):
         self.event_ids: set[str] = set()
         self.refused_events: set[str] = set()
         self.fails_entries_with = 400
+        self.says = "refused"
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.random_faults: Faults | None = None
         self.unknown: Counter[str] = Counter()
@@ -94,7 +95,9 @@ class Adobe(Server):
             return _problem(status, "as asked", headers)
         messages = json.loads(body)["messages"]
         self.requests.append((request.path.rpartition("/")[2], {"messages": messages}))
-        if self.random_faults and (mode := self.random_faults.draw()):
+        # That a token is good no more right after it was given is no fault but a wrong secret.
+        fresh = self._tokens[token] - time.monotonic() > self.token_seconds - 1.0
+        if self.random_faults and (mode := self.random_faults.draw(*(("401",) if fresh else ()))):
             return await self._spoil(mode, request, messages)
         return self._accept(messages)
 
@@ -159,7 +162,7 @@ class Adobe(Server):
         entity = body.get("xdmEntity") or {}
         if not entity.get("_id") or not entity.get("timestamp"):
             return "Message has unknown xdm format"
-        return "refused" if entity["_id"] in self.refused_events else None
+        return self.says if entity["_id"] in self.refused_events else None
 
     def _apply(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
