@@ -209,6 +209,10 @@ async def _arrived(w: World, within: float) -> None:
         await w.braze.until(lambda: all(w.braze.state(p, "group-alerts") == s for p, s in states.items()), within)
     except TimeoutError:
         print("Braze has not been told of every state")
+    try:
+        await w.adobe.until(lambda: all(w.adobe.consented(p) == (s == "subscribed") for p, s in states.items()), within)
+    except TimeoutError:
+        print("Adobe has not been told of every state")
 
 
 async def _reached(platform: Server, arrived: Callable[[], int], wanted: int, within: float) -> None:

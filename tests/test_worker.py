@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from router.config import Settings, load
 from router.delivery import worker
@@ -76,15 +77,16 @@ async def test_a_shard_that_was_taken_while_the_store_failed_is_worked_on_once_i
     async with Receiver() as receiver:
         settings = load(write_configuration(tmp_path, crm=receiver.url))
         await store.redis.set(outbox, "not a stream")  # so reading it fails
-        async with working(store, settings):
+        with capture_logs() as logs:
+            async with working(store, settings):
 
-            async def taken() -> bool:
-                return bool(await store.redis.exists(store.keys.lease(0)))
+                async def failed() -> bool:
+                    return "leases not renewed" in [line["event"] for line in logs]
 
-            await until(taken)
-            await store.redis.delete(outbox)
-            await accept(store, "1", of_shard(store, 0))
-            await receiver.wait_for(1, 5)
+                await until(failed)
+                await store.redis.delete(outbox)
+                await accept(store, "1", of_shard(store, 0))
+                await receiver.wait_for(1, 5)
 
 
 async def test_a_store_that_forgot_its_leases_stops_no_shard(store: Store, tmp_path: Path) -> None:
