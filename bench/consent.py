@@ -77,7 +77,7 @@ async def taken(service: Service, store: Redis, batch: list[RawRequest], at_once
 
     async def work() -> None:
         for request in waiting:
-            answer = await service.pipeline.receive(request)
+            answer = await service.reception.receive(request)
             assert b"<Message>" in answer.body
 
     async def spent() -> list[float]:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from time import perf_counter
+from typing import NamedTuple
 
 from router.calls import Call, prepare_block, prepare_call
 from router.consent import may_be_answered
@@ -20,10 +23,11 @@ from router.types import Decision, Inbound, Plan, RawRequest, Receipt
 from router.unhandled import text_record
 
 Lost = Callable[[], object]
+#: Told what became of a text.
+Told = Callable[["Accepted | StoreUnavailable"], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """A text that is durable, its addresses normalised, with the decision taken when it first came."""
 
     event_id: str
@@ -62,18 +66,50 @@ class Acceptance:
         self._metrics = metrics
         self._clock = clock
         self._on_failure = on_failure
+        # Looking up a counter takes longer than counting.
+        self._repeats = cache(metrics.repeats.labels)
+        self._texts = cache(metrics.texts.labels)
 
-    async def take(
+    def lone(
+        self, routing: Routing, request: RawRequest, parsed: Sequence[Parsed], lost: Lost | None
+    ) -> Prepared | None:
+        """The one whole text that most requests are; None for all others. Raises `BadPayload`."""
+        if len(parsed) != 1 or not isinstance(parsed[0], Inbound) or place(parsed[0]):
+            return None
+        return prepare(routing, request.account, parsed[0], request.received_at, lost=lost)
+
+    def submit(self, account: str, prepared: Prepared, told: Told) -> None:
+        """Puts a `lone` text in line: `told` is called once it is durable, or with why it may not be."""
+        self._commits.submit(prepared.commit, partial(self._told, account, prepared, perf_counter(), told))
+
+    def _told(
+        self, account: str, prepared: Prepared, began: float, told: Told, result: Committed | StoreUnavailable
+    ) -> None:
+        self._metrics.commit_seconds.observe(perf_counter() - began)
+        told(result if isinstance(result, StoreUnavailable) else self._accepted(account, prepared, result))
+
+    def take(
         self, routing: Routing, request: RawRequest, parsed: Sequence[Parsed], *, late: bool, lost: Lost | None
-    ) -> tuple[list[Accepted], list[str]]:
-        """The texts that are complete now, and what is wrong with the entries that make no sense.
+    ) -> Coroutine[None, None, tuple[list[Accepted], list[str]]]:
+        """Puts whole texts in line, then, awaited, does the rest: the texts that are complete now, and what is wrong
+        with the entries that make no sense.
 
         Raises `BadPayload` if no entry makes sense. `late` and `lost` as for `prepare`.
         """
         found = self._sorted(routing, request, parsed, late=late, lost=lost)
         if found.problems and len(found.problems) == len(parsed):
             raise BadPayload("; ".join(found.problems))
-        accepted = await self.commit(routing, request.account, found.whole)
+        return self._taken(routing, request, found, self._commit(found.whole), lost)
+
+    async def _taken(
+        self,
+        routing: Routing,
+        request: RawRequest,
+        found: _Sorted,
+        committed: "asyncio.Future[list[Committed]]",
+        lost: Lost | None,
+    ) -> tuple[list[Accepted], list[str]]:
+        accepted = await self._committed(routing, request.account, found.whole, committed)
         with self._noticed():
             for text, part in found.parts:
                 accepted += await self._add(routing, request, text, part, lost)
@@ -82,19 +118,34 @@ class Acceptance:
 
     async def commit(self, routing: Routing, account: str, prepared: Sequence[Prepared]) -> list[Accepted]:
         """The same for texts that are prepared already."""
-        if not prepared:
-            return []
+        return await self._committed(routing, account, prepared, self._commit(prepared))
+
+    async def _committed(
+        self,
+        routing: Routing,
+        account: str,
+        prepared: Sequence[Prepared],
+        committed: "asyncio.Future[list[Committed]]",
+    ) -> list[Accepted]:
         accepted = []
         texts = Counter(one.text.sender for one in prepared)
-        for one, result in zip(prepared, await self._commit(prepared), strict=True):
-            decision = read_decision(result.decision)
-            if not result.first:
-                decision = _by_now(decision, one.commit.plan, result)
-            elif texts[one.text.sender] > 1:
-                decision = await self._as_of_now(routing, one.text.sender, decision)
-            self._count(account, decision, first=result.first)
-            accepted.append(Accepted(one.event_id, one.text, decision))
+        for one, result in zip(prepared, await committed, strict=True):
+            found = self._accepted(account, one, result)
+            if result.first and texts[found.text.sender] > 1:
+                found = found._replace(decision=await self._as_of_now(routing, found.text.sender, found.decision))
+            accepted.append(found)
         return accepted
+
+    def _accepted(self, account: str, prepared: Prepared, result: Committed) -> Accepted:
+        decision = read_decision(result.decision)
+        if result.first:
+            self._texts(decision.program or "", decision.intent).inc()
+            if decision.program is None:
+                self._metrics.unrouted.labels(account).inc()
+        else:
+            self._repeats(account).inc()
+            decision = _by_now(decision, prepared.commit.plan, result)
+        return Accepted(prepared.event_id, prepared.text, decision)
 
     async def call(self, routing: Routing, calls: Sequence[Call]) -> list[Decision]:
         """Makes durable what callers of the API say. Raises `BadPayload`, and then nothing was done."""
@@ -200,9 +251,11 @@ class Acceptance:
         message = write_message(event_id, long.began, long.account, (), long.text)
         await self._dead.keep(text_record(reason, long.account, self._clock(), message))
 
-    async def _commit(self, prepared: Sequence[Prepared]) -> list[Committed]:
-        with self._metrics.commit_seconds.time():
-            return await asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
+    def _commit(self, prepared: Sequence[Prepared]) -> "asyncio.Future[list[Committed]]":
+        began = perf_counter()
+        every = asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
+        every.add_done_callback(lambda _: self._metrics.commit_seconds.observe(perf_counter() - began))
+        return every
 
     @contextmanager
     def _noticed(self) -> Iterator[None]:
@@ -211,14 +264,6 @@ class Acceptance:
         except StoreUnavailable:
             self._on_failure()
             raise
-
-    def _count(self, account: str, decision: Decision, *, first: bool) -> None:
-        if not first:
-            self._metrics.repeats.labels(account).inc()
-            return
-        self._metrics.texts.labels(decision.program or "", decision.intent).inc()
-        if decision.program is None:
-            self._metrics.unrouted.labels(account).inc()
 
 
 def _by_now(decision: Decision, plan: Plan, repeat: Committed) -> Decision:

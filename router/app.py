@@ -75,7 +75,7 @@ def _ingress(service: Service, clock: Callable[[], float]) -> list[BaseRoute]:
     server = service.settings.server
     pipeline = service.pipeline
     api = MessagesApi(pipeline, lambda: service.settings.api.tokens, service.metrics)
-    webhooks = Inbox(pipeline.receive, pipeline.unreadable, server.max_body_bytes, clock)
+    webhooks = Inbox(service.reception.receive, service.reception.unreadable, server.max_body_bytes, clock)
     messages = Inbox(api.receive, api.refuse, server.max_body_bytes, clock)
     return [
         Route("/in/{account}", webhooks, methods=["GET", "POST"]),

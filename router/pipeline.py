@@ -1,48 +1,27 @@
-"""The path of a request: verify, parse, accept; and only then an answer. No HTTP in here."""
+"""The one way in: what carriers, callers of the API and the spill bring is made durable, or kept with its reason."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
-import structlog
 
-from router.acceptance import Acceptance, Accepted, Lost
+from router.acceptance import Acceptance, Accepted, Lost, Told
 from router.calls import Call
-from router.egress import leave
-from router.errors import BadPayload, DeliveryError, RequestError, RouterError, StoreUnavailable, UnknownAccount
+from router.errors import BadPayload, RequestError
 from router.outage import Outage
-from router.outbound import Outbound
 from router.ports import Parsed
 from router.records import read_request, read_text
-from router.routing import API_ACCOUNT, Account, Routing
-from router.spill import Spill
+from router.routing import API_ACCOUNT, Routing
 from router.store import DeadLetters
 from router.telemetry import Metrics
 from router.texts import prepare
-from router.types import Answer, Decision, Handshake, Inbound, Outgoing, RawRequest, Receipt
+from router.types import Decision, RawRequest, Receipt
 from router.unhandled import MOST_KEPT, request_record
-
-_log = structlog.get_logger("router.pipeline")
-
-
-class _Spilled:
-    """Puts a request into the spill, once, at the first call."""
-
-    def __init__(self, spill: Spill, request: RawRequest) -> None:
-        self._spill = spill
-        self._request = request
-        self._done: asyncio.Future[None] | None = None
-
-    def __call__(self) -> "asyncio.Future[None]":
-        """Done once the request is on disk."""
-        if self._done is None:
-            self._done = self._spill.append(self._request)
-        return self._done
 
 
 class Pipeline:
-    """Takes requests of carriers and texts of neighbour services. `routing` may be swapped between two texts."""
+    """Takes what carriers, neighbour services and the spill bring. `routing` may be swapped between two texts."""
 
     def __init__(
         self,
@@ -50,7 +29,6 @@ class Pipeline:
         acceptance: Acceptance,
         dead: DeadLetters,
         outage: Outage,
-        outbound: Outbound,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -58,47 +36,33 @@ class Pipeline:
         self._acceptance = acceptance
         self._dead = dead
         self._outage = outage
-        self._outbound = outbound
         self._metrics = metrics
         self._clock = clock
 
-    async def receive(self, request: RawRequest) -> Answer:
-        """A carrier's request, and what its adapter answers. Never raises a `RouterError`."""
-        account = self.routing.accounts.get(request.account)
-        if account is None:
-            self._metrics.requests.labels("", UnknownAccount.__name__).inc()
-            return Answer(UnknownAccount.status)
-        try:
-            if account.keys:
-                await account.keys.fetch_keys(self._outbound, request)
-            account.carrier.verify(request)
-            outcome, answer = await self._take(account, request, account.carrier.parse(request))
-        except RouterError as error:
-            if isinstance(error, DeliveryError):
-                _log.error(
-                    "keys of the carrier not fetched, it must come again", account=account.name, reason=error.reason
-                )
-            outcome, answer = type(error).__name__, account.carrier.answer(await self._kept(request, error))
-        self._metrics.requests.labels(account.name, outcome).inc()
-        return answer
+    def submit(self, request: RawRequest, parsed: Sequence[Parsed], told: Told, lost: Lost | None) -> bool:
+        """Puts the one whole text that most requests are in line; False for all others, which `accept` takes.
 
-    def unreadable(self, account: str, error: RequestError) -> Answer:
-        """What the carrier of an account answers to a request that could not even be read."""
-        found = self.routing.accounts.get(account)
-        if found is None:
-            return Answer(UnknownAccount.status)
-        self._metrics.requests.labels(account, type(error).__name__).inc()
-        return found.carrier.answer(error)
-
-    async def accept(self, request: RawRequest, parsed: Sequence[Parsed], lost: Lost | None = None) -> list[Accepted]:
-        """Makes what is in a request durable, in its order; the texts that are complete now.
-
-        If an entry makes no sense, the request is kept as a dead letter and the others go on. Raises `BadPayload` if
-        none makes sense, and `StoreUnavailable`, at once while earlier texts wait for the store. `lost` is called
-        when the store did not take them, before any later text is told so.
+        `told` is called once the text is durable, or with why it may not be. Raises as `accept` does.
         """
         self._outage.check()
-        return await self._accept(request, parsed, lost=lost)
+        lone = self._acceptance.lone(self.routing, request, parsed, lost)
+        if lone is None:
+            return False
+        self._acceptance.submit(request.account, lone, told)
+        return True
+
+    def accept(
+        self, request: RawRequest, parsed: Sequence[Parsed], lost: Lost | None = None
+    ) -> Coroutine[None, None, list[Accepted]]:
+        """Makes what is in a request durable, in its order; awaited, the texts that are complete now.
+
+        Whole texts take their places in line before this returns. If an entry makes no sense, the request is kept as a
+        dead letter and the others go on. Raises `BadPayload` if none makes sense, and `StoreUnavailable`, at once while
+        earlier texts wait for the store. `lost` is called when the store did not take them, before any later text is
+        told so.
+        """
+        self._outage.check()
+        return self._accept(request, parsed, lost=lost)
 
     async def call(self, calls: Sequence[Call]) -> list[Decision]:
         """Makes durable what callers of the API say; none of it on `BadPayload`. Raises `StoreUnavailable` too."""
@@ -148,53 +112,19 @@ class Pipeline:
             raise BadPayload(orjson.loads(again.commit.undelivered)["reason"])
         await self._acceptance.commit(self.routing, record["account"], [again])
 
-    async def _take(self, account: Account, request: RawRequest, parsed: Sequence[Parsed]) -> tuple[str, Answer]:
-        outcome, accepted = await self._accept_or_spill(account, request, parsed)
-        for item in parsed:
-            if isinstance(item, Receipt):
-                self._metrics.receipts.labels(account.name, item.failure or "delivered").inc()
-            if isinstance(item, Handshake):
-                if item.visit:
-                    self._outbound.visit(account.name, item.visit)
-                return "handshake", item.answer
-        return outcome, account.carrier.answer(_replies(account, accepted))
-
-    async def _accept_or_spill(
-        self, account: Account, request: RawRequest, parsed: Sequence[Parsed]
-    ) -> tuple[str, list[Accepted]]:
-        if not any(map(_needs_store, parsed)):
-            return "receipt" if parsed else "ignored", []
-        if account.carrier.retries:
-            return "accepted", await self.accept(request, parsed)
-        spilled = _Spilled(self._outage.spill, request)
-        try:
-            return "accepted", await self.accept(request, parsed, lost=spilled)
-        except StoreUnavailable:
-            await spilled()
-            # Nothing is decided yet, so nobody is answered.
-            return "spilled", []
-
-    async def _accept(
+    def _accept(
         self, request: RawRequest, parsed: Sequence[Parsed], *, late: bool = False, lost: Lost | None = None
+    ) -> Coroutine[None, None, list[Accepted]]:
+        taking = self._acceptance.take(self.routing, request, parsed, late=late, lost=lost)
+        return self._accepted(request, taking)
+
+    async def _accepted(
+        self, request: RawRequest, taking: Coroutine[None, None, tuple[list[Accepted], list[str]]]
     ) -> list[Accepted]:
-        accepted, problems = await self._acceptance.take(self.routing, request, parsed, late=late, lost=lost)
+        accepted, problems = await taking
         if problems:
             await self.keep(request, "; ".join(problems))
         return accepted
-
-    async def _kept(self, request: RawRequest, error: RouterError) -> RouterError:
-        """Keeps what is authentic and malformed; if neither store nor disk takes it, the carrier must come again."""
-        if not isinstance(error, BadPayload):
-            return error
-        try:
-            await self.keep(request, str(error))
-        except StoreUnavailable:
-            self._outage.begin()
-            try:
-                await self._outage.spill.append(request)
-            except StoreUnavailable as away:
-                return away
-        return error
 
     def _parsed_again(self, request: RawRequest) -> Sequence[Parsed]:
         """What is in a request that was verified when it came."""
@@ -204,20 +134,3 @@ class Pipeline:
         if account is None:
             raise BadPayload(f"the account {request.account!r} is not configured. Configure it, then retry.")
         return account.carrier.parse(request)
-
-
-def _needs_store(item: Parsed) -> bool:
-    return isinstance(item, Inbound | BadPayload) or (isinstance(item, Receipt) and item.failure == "opted_out")
-
-
-def _replies(account: Account, accepted: Sequence[Accepted]) -> list[Outgoing]:
-    """What the carrier is to give people in its answer; nothing if it cannot."""
-    if not account.carrier.replies_inline:
-        return []
-    replies = []
-    for found in accepted:
-        text, decision = found.text, found.decision
-        if decision.reply is not None and text.recipient is not None:
-            leave(found.event_id, account.name, text.recipient, text.sender, decision)
-            replies.append(Outgoing.reply(found.event_id, text, text.recipient, decision.reply))
-    return replies

@@ -1,6 +1,7 @@
 """What is kept as JSON, in the store and on disk, written and read in one place. `v` is the version of the form."""
 
 from base64 import b64decode, b64encode
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -35,6 +36,8 @@ def read_event(message: bytes | str, decision: bytes | str, *, new_alias: bool =
     )
 
 
+# Few differ: one for each plan and state, but for those with an argument.
+@lru_cache(maxsize=4096)
 def read_decision(written: bytes | str) -> Decision:
     """The decision in its JSON."""
     return _decision(orjson.loads(written))

@@ -20,6 +20,7 @@ from router.outage import Outage
 from router.outbound import Outbound
 from router.pipeline import Pipeline
 from router.ports import Http
+from router.reception import Reception
 from router.routing import Routing
 from router.spill import Spill
 from router.store import Commits, DeadLetters, Outbox, Parts, People, Store
@@ -95,9 +96,8 @@ class Service:
             on_failure=self.outage.begin,
         )
         self._outbound = Outbound(http)
-        self.pipeline = Pipeline(
-            Routing(settings), acceptance, self.dead, self.outage, self._outbound, self.metrics, clock
-        )
+        self.pipeline = Pipeline(Routing(settings), acceptance, self.dead, self.outage, self.metrics, clock)
+        self.reception = Reception(self.pipeline, self.outage, self._outbound, self.metrics)
 
     async def start(self) -> None:
         """Opens everything. Raises `StoreMismatch`, and `StoreUnavailable` for an embedded store that cannot start.

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
@@ -23,6 +23,26 @@ async def cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in waiting:
             task.cancel()
         _, waiting = await asyncio.wait(waiting, timeout=_PATIENCE)
+
+
+class Background:
+    """Tasks that nobody waits for."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would not keep them
+
+    def start(self, work: Coroutine[None, None, None], failed: Callable[[BaseException | None], object]) -> None:
+        """Starts one; `failed` is told what it raised that nobody foresaw, or None if it was cancelled."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._ended(task, failed))
+
+    def _ended(self, task: asyncio.Task[None], failed: Callable[[BaseException | None], object]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            failed(None)
+        elif error := task.exception():
+            failed(error)
 
 
 async def in_thread(work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:

@@ -1,8 +1,10 @@
 """One text made ready for the store: its addresses normalised, its meaning found, and what follows from it chosen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 from router._core import classify_address
 from router.decide import Reading
@@ -15,8 +17,7 @@ from router.types import Inbound, Plan
 from router.unhandled import text_record, unheard
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A text, its addresses normalised, that only has to be committed."""
 
     event_id: str
@@ -37,7 +38,9 @@ def normalised(routing: Routing, account: str, text: Inbound) -> tuple[str, Inbo
     if "malformed" in (kind, recipient_kind):
         which = "sender (from)" if kind == "malformed" else "recipient (to)"
         raise BadPayload(f"the {which} is neither a phone number, nor a short code, nor a name.")
-    return kind, replace(text, sender=sender, recipient=recipient)
+    if (sender, recipient) != (text.sender, text.recipient):
+        text = replace(text, sender=sender, recipient=recipient)
+    return kind, text
 
 
 def prepare(
@@ -83,7 +86,7 @@ def prepare(
 
 def reading(route: Route, match: Match, text: Inbound, *, person: bool = True, late: bool = False) -> Reading:
     """How a text is to be taken, and who answers it before us."""
-    return Reading(
+    return _same_reading(
         hint=text.opt_out_type,
         person=person,
         late=late,
@@ -91,6 +94,10 @@ def reading(route: Route, match: Match, text: Inbound, *, person: bool = True, l
         answered=route.answered.answers(match, text.text),
         network=route.answered.network(text.text),
     )
+
+
+#: There are few, and plans are looked up by them.
+_same_reading = lru_cache(maxsize=1024)(Reading)
 
 
 def identity(account: str, sender: str, message_id: str, more: str = "") -> tuple[str, bytes]:

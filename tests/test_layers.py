@@ -30,6 +30,7 @@ ROOMS = [
     "calls parts",
     "acceptance",
     "pipeline",
+    "reception",
     "api inbox service",
     "platform_api",
     "reload",

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
@@ -18,7 +19,7 @@ _MOST_AT_ONCE = 256
 BUCKET_SECONDS = 21_600
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that costs a text 1 µs
 class Commit:
     """One text ready to be accepted.
 
@@ -43,8 +44,7 @@ class Commit:
     lost: Callable[[], object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(NamedTuple):
     """What the store says of a text: whether it came for the first time, and the decision taken then, as JSON.
 
     For a repeat `standing` has the state by now of each consent that the text may be about, and how many seconds ago
@@ -54,6 +54,10 @@ class Committed:
     first: bool
     decision: bytes
     standing: tuple[tuple[ConsentState, float], ...] = ()
+
+
+#: Told what became of a text.
+Told = Callable[[Committed | StoreUnavailable], object]
 
 
 class Commits:
@@ -69,16 +73,20 @@ class Commits:
         self._script = store.script("consent", "commit")
         self._plans: WeakKeyDictionary[Plan, tuple[str | bytes | int, ...]] = WeakKeyDictionary()
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
-        self._waiting: list[tuple[Commit, asyncio.Future[Committed]]] = []
+        self._waiting: list[tuple[Commit, Told]] = []
         self._task: asyncio.Task[None] | None = None
 
     def commit(self, text: Commit) -> "asyncio.Future[Committed]":
         """Puts a text in line; done once it is durable. On `StoreUnavailable` it may be recorded or not."""
         done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
-        self._waiting.append((text, done))
+        self.submit(text, partial(_settle, done))
+        return done
+
+    def submit(self, text: Commit, told: Told) -> None:
+        """The same for who has no use for a future: `told` is called once it is durable, or with why it may not be."""
+        self._waiting.append((text, told))
         if self._task is None:
             self._task = asyncio.create_task(self._work())
-        return done
 
     async def _work(self) -> None:
         """Runs while anything waits. Its own task: a caller that gives up does not cut a call short."""
@@ -89,61 +97,83 @@ class Commits:
         finally:
             self._task = None
 
-    async def _call(self, batch: list[tuple[Commit, asyncio.Future[Committed]]]) -> None:
+    async def _call(self, batch: list[tuple[Commit, Told]]) -> None:
         reason = "the store did not take the texts"
+        answers: list[bytes | list[Any]] | None = None
         try:
-            answers = await self._script.run_again(*self._arguments([text for text, _ in batch]))
-            for (_, done), answer in zip(batch, cast("list[list[Any]]", answers), strict=True):
-                if not done.done():
-                    done.set_result(_committed(*answer))
+            found = await self._script.run_again(*self._arguments([text for text, _ in batch]))
+            answers = cast("list[bytes | list[Any]]", found)
         except (RedisError, OSError) as error:
             reason = f"the store did not take the texts ({type(error).__name__})"
         finally:
-            if not all(done.done() for _, done in batch):
-                # Those that came later fail with those before them: none of a sender's texts may overtake another.
-                failed, self._waiting = [*batch, *self._waiting], []
-                self._on_failure()
-                for text, done in failed:
-                    if text.lost:
-                        text.lost()
-                    if not done.done():
-                        done.set_exception(StoreUnavailable(reason))
+            if answers is None:
+                self._fail(batch, StoreUnavailable(reason))
+        # Each for itself: whatever goes wrong with one must not keep the others from being told.
+        soon = asyncio.get_running_loop().call_soon
+        for (_, told), answer in zip(batch, answers or (), strict=answers is not None):
+            soon(told, _committed(answer))
+
+    def _fail(self, batch: list[tuple[Commit, Told]], reason: StoreUnavailable) -> None:
+        """Those that came later fail with those before them: none of a sender's texts may overtake another."""
+        failed, self._waiting = [*batch, *self._waiting], []
+        self._on_failure()
+        for text, told in failed:
+            if text.lost:
+                text.lost()
+            told(reason)
 
     def _arguments(self, texts: Sequence[Commit]) -> tuple[list[str], list[str | bytes | int]]:
-        arguments: list[str | bytes | int] = [_microseconds(self._clock())]
+        places: dict[tuple[object, ...], int] = {}
+        kinds: list[str | bytes | int] = []
+        each: list[str | bytes | int] = []
         for text in texts:
-            plan = self._plan_arguments(text.plan)
-            arguments += (
-                11 + len(plan),
-                text.digest,
-                # The newest bucket is still filling, so the full ones behind it must make the window.
-                -(-text.dedupe_seconds // BUCKET_SECONDS),
-                ",".join(text.destinations),
-                ",".join(text.plan.need_alias),
-                text.message,
-                text.undelivered,
-                self._unhandled_kept,
-                text.replies_per_hour,
-                text.number,
-                0 if text.late_at is None else _microseconds(text.late_at),
-                text.block,
-            )
-            arguments += plan
-        return [self._keys.person(text.sender) for text in texts], arguments
+            plan = text.plan
+            kind = (plan, text.destinations, text.dedupe_seconds, text.replies_per_hour, text.number, text.block)
+            place = places.get(kind)
+            if place is None:
+                place = places[kind] = len(places) + 1
+                arguments = self._kind_arguments(text)
+                kinds += (len(arguments), *arguments)
+            late = 0 if text.late_at is None else _microseconds(text.late_at)
+            each += (place, text.digest, text.message, text.undelivered, late)
+        keys = [self._keys.person(text.sender) for text in texts]
+        return keys, [_microseconds(self._clock()), len(places), *kinds, *each]
 
-    def _plan_arguments(self, plan: Plan) -> tuple[str | bytes | int, ...]:
-        """The part of a text's arguments that is the same for many texts, made once for all of them."""
-        found = self._plans.get(plan)
-        if found is None:
-            found = self._plans[plan] = _plan_arguments(plan)
-        return found
+    def _kind_arguments(self, text: Commit) -> tuple[str | bytes | int, ...]:
+        """What texts of a kind have in common: told once for all of them in a call."""
+        plan = self._plans.get(text.plan)
+        if plan is None:
+            plan = self._plans[text.plan] = _plan_arguments(text.plan)
+        return (
+            ",".join(text.destinations),
+            ",".join(text.plan.need_alias),
+            # The newest bucket is still filling, so the full ones behind it must make the window.
+            -(-text.dedupe_seconds // BUCKET_SECONDS),
+            self._unhandled_kept,
+            text.replies_per_hour,
+            text.number,
+            text.block,
+            *plan,
+        )
 
 
-def _committed(first: int, decision: bytes, *standing: bytes | int) -> Committed:
-    """What the script answers: behind the decision, states take turns with the microseconds that they have lasted."""
-    states = [cast("ConsentState", state.decode()) for state in standing[::2] if isinstance(state, bytes)]
+def _settle(done: "asyncio.Future[Committed]", result: Committed | StoreUnavailable) -> None:
+    if done.done():  # whoever waited has given up
+        return
+    if isinstance(result, StoreUnavailable):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
+
+
+def _committed(answer: bytes | list[Any]) -> Committed:
+    """What the script answers: a decision; of a repeat states behind it, in turns with how many µs they have lasted."""
+    if isinstance(answer, bytes):
+        return Committed(True, answer)
+    decision, *standing = answer
+    states = [cast("ConsentState", state.decode()) for state in standing[::2]]
     seconds = [int(age) / 1e6 for age in standing[1::2]]
-    return Committed(bool(first), decision, tuple(zip(states, seconds, strict=True)))
+    return Committed(False, decision, tuple(zip(states, seconds, strict=True)))
 
 
 def _plan_arguments(plan: Plan) -> tuple[str | bytes | int, ...]:

@@ -1,24 +1,24 @@
 -- Accepts texts: each is recorded once, moves its sender's state, and joins its shard's outbox.
 --
 -- KEYS[i]  the i-th sender's record, `PREFIX:{SHARD}:person:SENDER`; all else that is touched shares its tag.
--- ARGV     now in µs, then for each text how many arguments follow, and these:
---   1 digest of the message id    2 how many buckets back it may have been seen
---   3 destinations, comma between, or '' for none      4 those of them that need an alias
---   5 the message                 6 record of a text that nobody is delivered, or ''
---   7 how many of those are kept  8 replies allowed an hour    9 our number, for that limit
---  10 when a late text was written, in µs; 0 for one that comes in its turn
---  11 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
---  12 the consents that it may be about, comma between    13 those that overrule each of them, semicolon between
---  14 the programs of the account that is written to, if it is one
---  15 the state that the one it is about is sought by, in the order of preference, comma between
---  16 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
---  17 the languages of the replies, if there are several: the person's own counts
---  18 how many decisions a row has
---  19 the rows: for each consent, for each of the five states: STATE, its specification (see `read_row`), what is decided if
+-- ARGV     now in µs, how many kinds of text follow, and for each kind how many arguments it has, and these:
+--   1 destinations, comma between, or '' for none      2 those of them that need an alias
+--   3 how many buckets back a text may have been seen  4 how many records of texts that nobody is told of are kept
+--   5 replies allowed an hour    6 our number, for that limit
+--   7 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
+--   8 the consents that it may be about, comma between    9 those that overrule each of them, semicolon between
+--  10 the programs of the account that is written to, if it is one
+--  11 the state that the one it is about is sought by, in the order of preference, comma between
+--  12 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
+--  13 the languages of the replies, if there are several: the person's own counts
+--  14 how many decisions a row has
+--  15 the rows: for each consent, for each of the five states: STATE, its specification (see `read_row`), what is decided if
 --     the reply is one too many or the text is late, or '', and the decisions, one a language (or '' for the first)
 --  Once more as many rows, if there are others for somebody who is subscribed to several of the consents.
--- Returns for each text {1 first time | 0 repeat, the decision taken the first time}, and for a repeat, for each consent that it
--- may be about, its state by now and for how many µs.
+--  Then for each text: which kind it is of, the digest of its message id, the message, the record of a text that nobody is
+--  told of, or '', and when a late text was written, in µs, or 0 for one that comes in its turn.
+-- Returns for each text the decision, and for a repeat {the decision taken the first time, and for each consent that it may
+-- be about, its state by now and for how many µs}.
 --
 -- What marks the text as seen is written last: were the script cut short, the carrier's retry would still be taken.
 
@@ -32,8 +32,15 @@ local now = tonumber(ARGV[1])
 local hour = string.format('%.0f', math.floor(now / 3600e6))
 local newest_bucket = math.floor(now / 1e6 / BUCKET)
 
+-- What is the same for many texts of a call is looked up once.
+local bucket_names, written_answers, lasts_for, digests = {}, {}, {}, {}
+
 local function bucket_keys(shard, index)
-  local name = string.format('%d:%.0f', BUCKET, index)
+  local name = bucket_names[index]
+  if not name then
+    name = string.format('%d:%.0f', BUCKET, index)
+    bucket_names[index] = name
+  end
   return shard .. 'seen:' .. name, shard .. 'answers:' .. name
 end
 
@@ -64,7 +71,7 @@ local function split_lists(lists)
   return found
 end
 
--- The rows of a text stand in ARGV from `at` on; only those that count are taken apart.
+-- The rows of a text stand in ARGV behind its kind; only those that count are taken apart.
 local function read_row(text, consent, state, several)
   local width = 3 + text.decisions
   local at = text.rows + (consent - 1) * STATES * width
@@ -74,33 +81,39 @@ local function read_row(text, consent, state, several)
   while ARGV[at] ~= state do
     at = at + width
   end
-  local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block =
-    string.match(ARGV[at + 1], '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*)$')
-  return {
-    after = after, renews = renews == '1', expires_in = tonumber(expires_in), lapses_to = lapses_to,
-    asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
-    otherwise = ARGV[at + 2], decisions = at + 3,
-  }
+  if not text.read[at] then
+    local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block =
+      string.match(ARGV[at + 1], '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*)$')
+    text.read[at] = {
+      after = after, renews = renews == '1', expires_in = tonumber(expires_in), lapses_to = lapses_to,
+      asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
+      otherwise = ARGV[at + 2], decisions = at + 3,
+    }
+  end
+  return text.read[at]
+end
+
+-- The fields of a person that bear on texts of a kind.
+local function fields_of(kind)
+  local fields = {}
+  for i, name in ipairs(kind.consents) do
+    fields[#fields + 1] = 'consent:' .. name
+    for _, other in ipairs(kind.overruled_by[i] or {}) do
+      fields[#fields + 1] = 'consent:' .. other
+    end
+  end
+  for _, destination in ipairs(kind.need_alias) do
+    fields[#fields + 1] = 'alias:' .. destination
+  end
+  if kind.languages ~= '' then
+    fields[#fields + 1] = 'lang'
+  end
+  return fields
 end
 
 -- What the store knows of the sender, as far as it bears on the text.
 local function read_person(person, text)
-  local fields = {}
-  for i, name in ipairs(text.consents) do
-    fields[#fields + 1] = 'consent:' .. name
-    for _, other in ipairs(text.overruled_by[i] or {}) do
-      fields[#fields + 1] = 'consent:' .. other
-    end
-  end
-  local consents = #fields
-  for _, destination in ipairs(text.need_alias) do
-    fields[#fields + 1] = 'alias:' .. destination
-  end
-  local aliases = #fields
-  if text.languages ~= '' then
-    fields[#fields + 1] = 'lang'
-  end
-  local kept = redis.call('HMGET', person, unpack(fields))
+  local kept = redis.call('HMGET', person, unpack(text.fields))
   local states, known, at = {}, {}, 1
   for i = 1, #text.consents do
     local overruling = {}
@@ -110,12 +123,12 @@ local function read_person(person, text)
     states[i] = latest_state(read_state(kept[at], now), overruling)
     at = at + 1 + #overruling
   end
-  for i = consents + 1, aliases do
-    if kept[i] then
-      known[#known + 1] = text.need_alias[i - consents]
+  for i, destination in ipairs(text.need_alias) do
+    if kept[at + i - 1] then
+      known[#known + 1] = destination
     end
   end
-  return {states = states, known = table.concat(known, ','), language = kept[aliases + 1]}
+  return {states = states, known = table.concat(known, ','), language = kept[at + #text.need_alias]}
 end
 
 -- Of several consents a text is about one: that in the state sought first, and of those the latest.
@@ -266,15 +279,21 @@ end
 
 local function expire(key, text)
   local seconds = BUCKET * (text.buckets + 1)
-  if redis.call('TTL', key) < seconds - BUCKET then
+  lasts_for[key] = lasts_for[key] or redis.call('TTL', key)
+  if lasts_for[key] < seconds - BUCKET then
     redis.call('EXPIRE', key, seconds)
+    lasts_for[key] = seconds
   end
 end
 
 local function mark_seen(shard, text, decision, confirms)
   local seen, answers = bucket_keys(shard, newest_bucket)
-  local answer = string.sub(redis.sha1hex(decision), 1, ANSWER)
-  redis.call('HSETNX', answers, answer, decision)
+  local answer = digests[decision] or string.sub(redis.sha1hex(decision), 1, ANSWER)
+  digests[decision] = answer
+  if not written_answers[answers .. answer] then
+    redis.call('HSETNX', answers, answer, decision)
+    written_answers[answers .. answer] = true
+  end
   expire(answers, text)
   redis.call('HSET', seen, text.digest, confirms and string.format('%s%.0f', answer, now / 1e6) or answer)
   expire(seen, text)
@@ -283,7 +302,7 @@ end
 -- The states by now are for who still has to answer: the person may have opted out since the text first came.
 -- How old the answer is counts from that text where it is known, and else from when the state began.
 local function repeated(person, text, decision, came)
-  local result = {0, decision}
+  local result = {decision}
   for _, current in ipairs(read_person(person, text).states) do
     result[#result + 1] = current.state
     result[#result + 1] = now - (came and came * 1e6 or current.since)
@@ -292,7 +311,7 @@ local function repeated(person, text, decision, came)
 end
 
 local function commit(person, text)
-  local shard = string.match(person, '^(.-}:)')
+  local shard = string.sub(person, 1, (select(2, string.find(person, '}:', 1, true))))
   local first_answer, came = seen_before(shard, text)
   if first_answer then
     return repeated(person, text, first_answer, came)
@@ -318,24 +337,37 @@ local function commit(person, text)
   record(shard, text, decision, known.known, recorded)
   local opts_out = row.after == 'unsubscribed' or row.after == 'choosing'
   mark_seen(shard, text, decision, opts_out and row.otherwise ~= '' and row.after ~= current.state)
-  return {1, decision}
+  return decision
+end
+
+local at = 3
+
+local function read_kind(width)
+  local kind = {
+    destinations = ARGV[at], need_alias = split(ARGV[at + 1]), buckets = tonumber(ARGV[at + 2]),
+    undelivered_kept = ARGV[at + 3], reply_limit = tonumber(ARGV[at + 4]), number = ARGV[at + 5], block = ARGV[at + 6],
+    consents = split(ARGV[at + 7]), overruled_by = split_lists(ARGV[at + 8]), covers = split(ARGV[at + 9]),
+    sought = ARGV[at + 10], writes = ARGV[at + 11], languages = ARGV[at + 12], decisions = tonumber(ARGV[at + 13]),
+    rows = at + 14, read = {},
+  }
+  kind.others = width - 14 > #kind.consents * STATES * (3 + kind.decisions)
+  kind.fields = fields_of(kind)
+  kind.__index = kind  -- its texts have what it has
+  return kind
+end
+
+local kinds = {}
+for i = 1, tonumber(ARGV[2]) do
+  local width = tonumber(ARGV[at])
+  at = at + 1
+  kinds[i] = read_kind(width)
+  at = at + width
 end
 
 local results = {}
-local at = 1
 for i, person in ipairs(KEYS) do
-  local width = tonumber(ARGV[at + 1])
-  at = at + 1
-  local text = {
-    digest = ARGV[at + 1], buckets = tonumber(ARGV[at + 2]), destinations = ARGV[at + 3],
-    need_alias = split(ARGV[at + 4]), message = ARGV[at + 5], undelivered = ARGV[at + 6],
-    undelivered_kept = ARGV[at + 7], reply_limit = tonumber(ARGV[at + 8]), number = ARGV[at + 9],
-    late = tonumber(ARGV[at + 10]), block = ARGV[at + 11], consents = split(ARGV[at + 12]),
-    overruled_by = split_lists(ARGV[at + 13]), covers = split(ARGV[at + 14]), sought = ARGV[at + 15],
-    writes = ARGV[at + 16], languages = ARGV[at + 17], decisions = tonumber(ARGV[at + 18]), rows = at + 19,
-  }
-  text.others = width - 18 > #text.consents * STATES * (3 + text.decisions)
-  results[i] = commit(person, text)
-  at = at + width
+  local text = {digest = ARGV[at + 1], message = ARGV[at + 2], undelivered = ARGV[at + 3], late = tonumber(ARGV[at + 4])}
+  results[i] = commit(person, setmetatable(text, kinds[tonumber(ARGV[at])]))
+  at = at + 5
 end
 return results

@@ -4,8 +4,13 @@
 -- said something about: STATE SINCE[:LAPSES AT:STATE THEN], times in µs. Of the fields that bear on a program, the one
 -- written last holds.
 
+local NOTHING_SAID = {state = 'none', since = 0, fallback = 'none'}
+
 local function read_state(kept, now)
-  local state, since, lapses, fallback = string.match(kept or 'none 0', '^(%a+) (%d+):?(%d*):?(%a*)$')
+  if not kept then
+    return NOTHING_SAID
+  end
+  local state, since, lapses, fallback = string.match(kept, '^(%a+) (%d+):?(%d*):?(%a*)$')
   if lapses ~= '' and now >= tonumber(lapses) then
     state = fallback
   end

@@ -1,0 +1,221 @@
+"""What a carrier's request gets for an answer: verified, parsed, accepted, and only then answered. No HTTP in here."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import cache
+
+import structlog
+
+from router.acceptance import Accepted
+from router.egress import leave
+from router.errors import BadPayload, DeliveryError, RequestError, RouterError, StoreUnavailable, UnknownAccount
+from router.outage import Outage
+from router.outbound import Outbound
+from router.pipeline import Pipeline
+from router.ports import FetchesKeys, Parsed
+from router.routing import Account
+from router.spill import Spill
+from router.tasks import Background
+from router.telemetry import Metrics
+from router.types import Answer, Handshake, Inbound, Outgoing, RawRequest, Receipt
+
+_log = structlog.get_logger("router.reception")
+
+#: Told the answer to a request.
+Answered = Callable[[Answer], object]
+
+
+class Reception:
+    """Takes the requests of carriers."""
+
+    def __init__(self, pipeline: Pipeline, outage: Outage, outbound: Outbound, metrics: Metrics) -> None:
+        self.pipeline = pipeline
+        self.outage = outage
+        self.outbound = outbound
+        self.receipts = metrics.receipts
+        # Looking up a counter takes longer than counting.
+        self.requests = cache(metrics.requests.labels)
+        self._background = Background()
+
+    async def receive(self, request: RawRequest) -> Answer:
+        """A carrier's request, and what its adapter answers. Never raises a `RouterError`."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: Answer) -> None:
+            if not answered.done():  # whoever waited has given up
+                answered.set_result(answer)
+
+        self.begin(request, settle)
+        return await answered
+
+    def begin(self, request: RawRequest, answered: Answered) -> None:
+        """The same without a task for what most requests are: one text. `answered` is told the answer, perhaps at once.
+
+        The texts of a request take their places in line before this returns, unless keys must be fetched first.
+        """
+        account = self.pipeline.routing.accounts.get(request.account)
+        if account is None:
+            self.requests("", UnknownAccount.__name__).inc()
+            answered(Answer(UnknownAccount.status))
+            return
+        visit = _Visit(self, account, request, answered)
+        if account.keys:
+            self.start(visit.read_with(account.keys), answered)
+        else:
+            visit.read()
+
+    def unreadable(self, account: str, error: RequestError) -> Answer:
+        """What the carrier of an account answers to a request that could not even be read."""
+        found = self.pipeline.routing.accounts.get(account)
+        if found is None:
+            return Answer(UnknownAccount.status)
+        self.requests(account, type(error).__name__).inc()
+        return found.carrier.answer(error)
+
+    def start(self, work: Coroutine[None, None, None], answered: Answered) -> None:
+        """Goes on with a request that has to wait for something; should that fail, it is answered all the same."""
+        self._background.start(work, lambda error: _failed(error, answered))
+
+
+class _Visit:
+    """One request on its way."""
+
+    __slots__ = ("_account", "_answered", "_parsed", "_reception", "_request", "_spilled")
+
+    def __init__(self, reception: Reception, account: Account, request: RawRequest, answered: Answered) -> None:
+        self._reception = reception
+        self._account = account
+        self._request = request
+        self._answered = answered
+        self._parsed: Sequence[Parsed] = ()
+        self._spilled: _Spilled | None = None
+
+    async def read_with(self, keys: FetchesKeys) -> None:
+        """The same as `read` once the carrier's keys are there."""
+        try:
+            await keys.fetch_keys(self._reception.outbound, self._request)
+        except RouterError as error:
+            await self._refuse(error)
+        else:
+            self.read()
+
+    def read(self) -> None:
+        """Verifies and parses the request, and puts what it holds in line."""
+        carrier = self._account.carrier
+        try:
+            carrier.verify(self._request)
+            self._parsed = carrier.parse(self._request)
+            if not any(map(_needs_store, self._parsed)):
+                self._finish("receipt" if self._parsed else "ignored", ())
+                return
+            if not carrier.retries:
+                self._spilled = _Spilled(self._reception.outage.spill, self._request)
+            self._accept()
+        except RouterError as error:
+            self._reception.start(self._refuse(error), self._answered)
+
+    def _accept(self) -> None:
+        pipeline = self._reception.pipeline
+        if not pipeline.submit(self._request, self._parsed, self._told, self._spilled):
+            accepting = pipeline.accept(self._request, self._parsed, self._spilled)
+            self._reception.start(self._finish_after(accepting), self._answered)
+
+    def _told(self, result: Accepted | StoreUnavailable) -> None:
+        try:
+            if isinstance(result, Accepted):
+                self._finish("accepted", (result,))
+            else:
+                self._reception.start(self._refuse(result), self._answered)
+        except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits for an answer)
+            _failed(error, self._answered)
+
+    async def _finish_after(self, accepting: Coroutine[None, None, list[Accepted]]) -> None:
+        try:
+            self._finish("accepted", await accepting)
+        except RouterError as error:
+            await self._refuse(error)
+
+    def _finish(self, outcome: str, accepted: Sequence[Accepted]) -> None:
+        account, reception = self._account, self._reception
+        for item in self._parsed:
+            if isinstance(item, Receipt):
+                reception.receipts.labels(account.name, item.failure or "delivered").inc()
+            elif isinstance(item, Handshake):
+                if item.visit:
+                    reception.outbound.visit(account.name, item.visit)
+                self._answer("handshake", item.answer)
+                return
+        self._answer(outcome, account.carrier.answer(_replies(account, accepted)))
+
+    async def _refuse(self, error: RouterError) -> None:
+        if isinstance(error, StoreUnavailable) and self._spilled:
+            try:
+                await self._spilled()
+            except StoreUnavailable as full:
+                error = full
+            else:
+                # Nothing is decided yet, so nobody is answered.
+                self._finish("spilled", ())
+                return
+        if isinstance(error, DeliveryError):
+            _log.error(
+                "keys of the carrier not fetched, it must come again", account=self._account.name, reason=error.reason
+            )
+        self._answer(type(error).__name__, self._account.carrier.answer(await self._kept(error)))
+
+    async def _kept(self, error: RouterError) -> RouterError:
+        """Keeps what is authentic and malformed; if neither store nor disk takes it, the carrier must come again."""
+        if not isinstance(error, BadPayload):
+            return error
+        outage = self._reception.outage
+        try:
+            await self._reception.pipeline.keep(self._request, str(error))
+        except StoreUnavailable:
+            outage.begin()
+            try:
+                await outage.spill.append(self._request)
+            except StoreUnavailable as away:
+                return away
+        return error
+
+    def _answer(self, outcome: str, answer: Answer) -> None:
+        self._reception.requests(self._account.name, outcome).inc()
+        self._answered(answer)
+
+
+class _Spilled:
+    """Puts a request into the spill, once, at the first call."""
+
+    __slots__ = ("_done", "_request", "_spill")
+
+    def __init__(self, spill: Spill, request: RawRequest) -> None:
+        self._spill = spill
+        self._request = request
+        self._done: asyncio.Future[None] | None = None
+
+    def __call__(self) -> "asyncio.Future[None]":
+        """Done once the request is on disk."""
+        if self._done is None:
+            self._done = self._spill.append(self._request)
+        return self._done
+
+
+def _failed(error: BaseException | None, answered: Answered) -> None:
+    _log.error("a request could not be answered as it should, this is a fault of keyroute", exc_info=error)
+    answered(Answer(500))
+
+
+def _needs_store(item: Parsed) -> bool:
+    return isinstance(item, Inbound | BadPayload) or (isinstance(item, Receipt) and item.failure == "opted_out")
+
+
+def _replies(account: Account, accepted: Sequence[Accepted]) -> list[Outgoing]:
+    """What the carrier is to give people in its answer; nothing if it cannot."""
+    if not account.carrier.replies_inline:
+        return []
+    replies = []
+    for event_id, text, decision in accepted:
+        if decision.reply is not None and text.recipient is not None:
+            leave(event_id, account.name, text.recipient, text.sender, decision)
+            replies.append(Outgoing.reply(event_id, text, text.recipient, decision.reply))
+    return replies
