@@ -5,29 +5,28 @@ begins, and latency counts from that time: a server that is slow for a moment is
 person's texts go over one connection, one after another, so that they are accepted in order.
 """
 
-import asyncio
 import hashlib
 import hmac
 import json
 import random
+import select
+import socket
 import subprocess
 import sys
 import time
 from array import array
 from base64 import b64encode
 from collections import Counter, deque
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from urllib.parse import urlencode
 
-import uvloop
-
-from bench.exchange import Client
+from bench.exchange import body_length
 
 ROOT = Path(__file__).parent.parent
-_TICK = 0.001
+#: Waits shorter than this are none, and shorter than that sleep, in seconds.
+_SHORTEST, _GRAIN = 0.00005, 0.001
 
 
 @dataclass(frozen=True)
@@ -125,74 +124,108 @@ def request(plan: Plan, number: int, sender: int) -> bytes:
 
 
 class Driver:
-    """Sends a plan."""
+    """Sends a plan. Plain sockets and one loop: whatever the driver takes is missing to the server."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.sent = Sent(senders=senders(plan), answered=array("d", bytes(8 * plan.count)))
         self._requests = [request(plan, plan.first + i, who) for i, who in enumerate(self.sent.senders)]
         self._queues: list[deque[int]] = [deque() for _ in range(plan.connections)]
-        self._under_way = [0] * plan.connections
-        self._clients: list[Client] = []
-        self._places: dict[Client, int] = {}
-        self._connecting: set[asyncio.Future[None]] = set()
+        self._under_way: list[int | None] = [None] * plan.connections
+        self._partial: dict[int, bytes] = {}
+        self._sockets: list[socket.socket] = []
+        self._places: dict[int, int] = {}
+        self._ready = select.epoll()
         self._statuses: Counter[int] = Counter()
         self._left = plan.count
-        self._all_answered = asyncio.Event()
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """Sends all texts, each at its time, and waits for the answers."""
-        self._clients = [await self._connect(place) for place in range(self._plan.connections)]
+        self._sockets = [self._connect(place) for place in range(self._plan.connections)]
+        busy = time.process_time()
         began = time.time() + 0.05
-        self.sent.due = array("d", (began + i / self._plan.rate for i in range(self._plan.count)))
+        due = self.sent.due = array("d", (began + i / self._plan.rate for i in range(self._plan.count)))
+        last = (due[-1] if due else began) + self._plan.patience
         following = 0
-        while following < self._plan.count:
-            now = time.time()
-            while following < self._plan.count and self.sent.due[following] <= now:
-                self.sent.late = max(self.sent.late, now - self.sent.due[following])
+        while self._left and (now := time.time()) < last:
+            first = following
+            while following < self._plan.count and due[following] <= now:
                 place = self.sent.senders[following] % self._plan.connections
-                self._queues[place].append(following)
-                self._next(place)
+                if self._under_way[place] is None:
+                    self._send(place, following)
+                else:
+                    self._queues[place].append(following)
                 following += 1
-            await asyncio.sleep(_TICK)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._all_answered.wait(), self._plan.patience)
+            if following > first:
+                self.sent.late = max(self.sent.late, now - due[first])
+            self._receive(due[following] - time.time() if following < self._plan.count else 1.0)
         self.sent.statuses = {str(status): count for status, count in sorted(self._statuses.items())}
         if self._left:
-            self.sent.statuses["0"] = self.sent.statuses.get("0", 0) + self._left
-        self.sent.processor = time.process_time()
-        for client in self._clients:
-            client.close()
+            self.sent.statuses["0"] = self._left
+        self.sent.processor = time.process_time() - busy
+        for connection in self._sockets:
+            connection.close()
 
-    async def _connect(self, place: int) -> Client:
-        loop = asyncio.get_running_loop()
-        _, client = await loop.create_connection(lambda: Client(self._answered), "127.0.0.1", self._plan.port)
-        self._places[client] = place
-        return client
+    def _connect(self, place: int) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._plan.port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._ready.register(connection, select.EPOLLIN)
+        self._places[connection.fileno()] = place
+        return connection
 
-    async def _connect_again(self, place: int) -> None:
-        """The server has closed the connection, as it may: what it had not answered is sent once more."""
-        self._clients[place] = await self._connect(place)
-        self._clients[place].send(self._requests[self._under_way[place]])
+    def _receive(self, seconds: float) -> None:
+        """Takes what is there, and waits for it no longer than until the next text is due."""
+        if _SHORTEST < seconds < _GRAIN:
+            time.sleep(seconds)  # epoll knows whole milliseconds only
+        for fd, _ in self._ready.poll(max(0.0, min(seconds - _GRAIN, 0.1)) if seconds >= _GRAIN else 0):
+            self._read(self._places[fd])
 
-    def _next(self, place: int) -> None:
-        client, queue = self._clients[place], self._queues[place]
-        if queue and not client.busy:
-            self._under_way[place] = queue.popleft()
-            client.send(self._requests[self._under_way[place]])
-
-    def _answered(self, client: Client, status: int) -> None:
-        place = self._places[client]
-        if not status:
-            self._connecting.add(asyncio.ensure_future(self._connect_again(place)))
+    def _read(self, place: int) -> None:
+        connection = self._sockets[place]
+        try:
+            data = connection.recv(65_536)
+        except OSError:
+            data = b""
+        if not data:
+            self._connect_again(place)
             return
-        if status == 200:
-            self.sent.answered[self._under_way[place]] = time.time()
-        self._statuses[status] += 1
-        self._left -= 1
-        if not self._left:
-            self._all_answered.set()
-        self._next(place)
+        if place in self._partial:
+            data = self._partial.pop(place) + data
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or len(data) < end + 4 + body_length(data[: end + 2]):
+            self._partial[place] = data
+            return
+        self._answered(place, int(data[9:12]))
+
+    def _answered(self, place: int, status: int) -> None:
+        under_way, self._under_way[place] = self._under_way[place], None
+        if under_way is not None:
+            if status == 200:
+                self.sent.answered[under_way] = time.time()
+            self._statuses[status] += 1
+            self._left -= 1
+        if self._queues[place]:
+            self._send(place, self._queues[place].popleft())
+
+    def _send(self, place: int, text: int) -> None:
+        self._under_way[place] = text
+        try:
+            self._sockets[place].sendall(self._requests[text])
+        except OSError:
+            self._connect_again(place)
+
+    def _connect_again(self, place: int) -> None:
+        """The server has closed the connection, as it may: what it had not answered is sent once more."""
+        self._partial.pop(place, None)
+        self._places.pop(self._sockets[place].fileno(), None)
+        self._sockets[place].close()
+        under_way = self._under_way[place]
+        try:
+            self._sockets[place] = self._connect(place)
+            if under_way is not None:
+                self._sockets[place].sendall(self._requests[under_way])
+        except OSError:  # it is gone for good
+            self._answered(place, 0)
 
 
 def drive(plan: Plan, folder: Path) -> Sent:
@@ -212,7 +245,7 @@ def main() -> None:
     """Sends the plan in a file."""
     plan = json.loads(Path(sys.argv[1]).read_text())
     driver = Driver(Plan(**plan | {"texts": tuple(plan["texts"])}))
-    uvloop.run(driver.run())
+    driver.run()
     driver.sent.write(Path(sys.argv[2]))
 
 

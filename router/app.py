@@ -22,8 +22,12 @@ from router.platform_api import refused, routes
 from router.ports import Http
 from router.reload import Reloader
 from router.service import Role, Service
+from router.webhooks import Webhooks
 
 _log = structlog.get_logger("router.app")
+
+#: What waits for the store is looked at again and again for nothing: texts make no cycles.
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 
 def create_app(
@@ -48,6 +52,7 @@ def create_app(
             app.state.failure = error
             raise
         gc.freeze()  # the collector need not look at the configuration again and again
+        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
         service.begin_delivery()
         reloader = Reloader(service, config) if config else None
         if reloader:
@@ -67,6 +72,10 @@ def create_app(
     if role != "worker":
         addresses += _ingress(service, clock)
     app = Starlette(routes=addresses, lifespan=lifespan, exception_handlers={HTTPException: refused})
+    # The short way for webhooks, for whoever started a server that can take it.
+    app.state.webhooks = (
+        None if role == "worker" else Webhooks(service.reception, settings.server.max_body_bytes, clock)
+    )
     app.state.failure = None  # why the start failed, for whoever started the server
     return app
 

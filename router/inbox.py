@@ -35,7 +35,7 @@ class Inbox:
         received_at = self._clock()
         try:
             body = await self._body(receive)
-            _check_fields(scope, body)
+            check_fields(scope["query_string"], body)
         except ClientDisconnect:
             return
         except (BodyTooLarge, TooManyFields) as error:
@@ -63,9 +63,12 @@ class Inbox:
         return b"".join(chunks)
 
 
-def _check_fields(scope: Scope, body: bytes) -> None:
-    """A form must be taken apart before its signature can be checked, so its size is looked at before anything."""
-    for data in (scope["query_string"], body):
+def check_fields(query: bytes, body: bytes) -> None:
+    """A form must be taken apart before its signature can be checked, so its size is looked at before anything.
+
+    Raises `TooManyFields`.
+    """
+    for data in (query, body):
         if data.count(b"&") >= MOST_FORM_FIELDS and not data.lstrip().startswith((b"{", b"[")):
             raise TooManyFields(f"a form has at most {MOST_FORM_FIELDS} fields.")
 

@@ -103,8 +103,8 @@ _same_reading = lru_cache(maxsize=1024)(Reading)
 def identity(account: str, sender: str, message_id: str, more: str = "") -> tuple[str, bytes]:
     """The event's id, the same for every delivery of the text, and the shorter digest that the store keeps of it."""
     name = "\0".join((account, sender, message_id, more)).encode("utf-8", "surrogatepass")
-    digest = blake2b(name, digest_size=16)
-    return f"evt_{digest.hexdigest()}", digest.digest()[:12]
+    digest = blake2b(name, digest_size=16).digest()
+    return f"evt_{digest.hex()}", digest[:12]
 
 
 def dedupe_seconds(routing: Routing, account: str) -> int:

@@ -32,6 +32,7 @@ ROOMS = [
     "pipeline",
     "reception",
     "api inbox service",
+    "webhooks",
     "platform_api",
     "reload",
     "app",

@@ -144,9 +144,7 @@ class Twilio:
         if isinstance(result, RouterError):
             # Only a 4xx may carry plain text: on a 2xx Twilio sends it to the person.
             return error_answer(result)
-        messages = "".join(f"<Message>{xml_text(reply.text)}</Message>" for reply in result)
-        twiml = f"<Response>{messages}</Response>" if messages else "<Response/>"
-        return Answer(200, twiml.encode(), "text/xml")
+        return _twiml(tuple(reply.text for reply in result))
 
     def answers_itself(self, number_type: NumberType, country: str | None) -> Mapping[Intent, CarrierAnswers]:
         """Long codes by Twilio's default handling, toll-free numbers by the network; short codes by nobody."""
@@ -180,6 +178,12 @@ class Twilio:
         if key is None or parts.get("algorithm") != "HMAC_SHA256":
             raise BadSignature("The request names a key or an algorithm that is unknown. Add the key to shared_keys.")
         return [key]
+
+
+@lru_cache(maxsize=1024)
+def _twiml(replies: tuple[str, ...]) -> Answer:
+    messages = "".join(f"<Message>{xml_text(reply)}</Message>" for reply in replies)
+    return Answer(200, (f"<Response>{messages}</Response>" if messages else "<Response/>").encode(), "text/xml")
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from router.cli.options import config_option
 from router.config import load
 from router.service import Role
 from router.telemetry import set_up_logs
+from router.webhooks import KEEP_ALIVE, Webhooks
 
 _TCP = "Stop what listens there, or choose another place with --host and --port, or server.host and server.port."
 _UDS = "Stop what listens there, or choose a short path in a folder that can be written to with --uds or server.uds."
@@ -51,7 +52,7 @@ def command(config: Path, host: str | None, port: int | None, uds: Path | None, 
         # Why the start failed is said once and in words, below.
         logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
         try:
-            _Server(_server_config(app), place).run([listener])
+            _Server(_server_config(app, app.state.webhooks), place).run([listener])
         except SystemExit:
             if app.state.failure is None:
                 raise
@@ -71,16 +72,17 @@ class _Server(uvicorn.Server):
         click.echo(f"keyroute {VERSION} serves {self._place}", err=True)
 
 
-def _server_config(app: object) -> uvicorn.Config:
+def _server_config(app: object, webhooks: Webhooks | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # an ASGI application; uvicorn's own name for the type is private
         loop="uvloop",
-        http="httptools",
+        http=webhooks or "httptools",  # type: ignore[arg-type]  # it makes protocols, as a class of them does
         ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
         backlog=listen.BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=10,
     )

@@ -70,7 +70,7 @@ class Commits:
         self._clock = clock
         self._on_failure = on_failure
         self._keys = store.keys
-        self._script = store.script("consent", "commit")
+        self._script = store.script("consent", "commit", held=True)
         self._plans: WeakKeyDictionary[Plan, tuple[str | bytes | int, ...]] = WeakKeyDictionary()
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[tuple[Commit, Told]] = []

@@ -1,10 +1,13 @@
 """The connection to the store: opening it, checking that it is the right one, running scripts."""
 
 import re
+from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, cast
 
+from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -15,14 +18,42 @@ from router.store.keys import Keys
 
 _LAYOUT = "2"
 
+Execute = Callable[..., Awaitable[object]]
+
+
+class Held:
+    """A connection of the pool that is kept, for who sends one command after the other and is in a hurry: the client's
+    own way of packing, choosing a connection and trying again takes as long as the store.
+    """
+
+    def __init__(self, pool: BlockingConnectionPool) -> None:
+        self._pool = pool
+        self._connection: AbstractConnection | None = None
+
+    async def execute(self, *arguments: str | bytes | int) -> object:
+        """One command, never while another is under way. Raises `redis.RedisError`."""
+        connection = self._connection or await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        self._connection = None
+        try:
+            await connection.send_packed_command(pack_command(cast("Any", arguments)))
+            answer: object = await connection.read_response()
+        except BaseException as error:
+            if not isinstance(error, ResponseError):  # after any other, who knows whose answer comes next
+                await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+            raise
+        self._connection = connection
+        return answer
+
 
 class Script:
     """Lua files, one after the other, run by their digest and loaded when the server does not have it (it forgets at a
     restart).
     """
 
-    def __init__(self, redis: "Redis", *names: str) -> None:
+    def __init__(self, redis: "Redis", execute: Execute, *names: str) -> None:
         self._redis = redis
+        self._execute = execute
         folder = resources.files("router.store.lua")
         self._source = "\n".join(folder.joinpath(f"{name}.lua").read_text() for name in names)
         self._digest = ""
@@ -32,10 +63,10 @@ class Script:
         if not self._digest:
             self._digest = await self._redis.script_load(self._source)
         try:
-            return await self._redis.evalsha(self._digest, len(keys), *keys, *arguments)
+            return await self._execute("EVALSHA", self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
             self._digest = await self._redis.script_load(self._source)
-            return await self._redis.evalsha(self._digest, len(keys), *keys, *arguments)
+            return await self._execute("EVALSHA", self._digest, len(keys), *keys, *arguments)
 
     async def run_again(self, keys: list[str], arguments: list[str | bytes | int]) -> object:
         """The same for a script that may run twice: tried once more if the connection was lost."""
@@ -58,7 +89,7 @@ class Store:
         timeout_seconds: float,
         password: str | None = None,
     ) -> None:
-        pool = BlockingConnectionPool.from_url(
+        self._pool = BlockingConnectionPool.from_url(
             url,
             password=password,
             max_connections=64,
@@ -68,7 +99,7 @@ class Store:
             # The client must not send anything twice by itself: most of what is written here has an effect each time.
             retry=Retry(NoBackoff(), 0),
         )
-        self.redis = Redis.from_pool(pool)
+        self.redis = Redis.from_pool(self._pool)
         self.keys = Keys(prefix, shards)
         self._url = url
         self._durability = durability
@@ -98,9 +129,9 @@ class Store:
         """The URL without a password."""
         return re.sub(r"://[^@/]*@", "://…@", self._url)
 
-    def script(self, *names: str) -> Script:
-        """The script that the files `lua/NAME.lua` make together."""
-        return Script(self.redis, *names)
+    def script(self, *names: str, held: bool = False) -> Script:
+        """The script that the files `lua/NAME.lua` make together. `held`: it is never run twice at a time."""
+        return Script(self.redis, Held(self._pool).execute if held else self.redis.execute_command, *names)
 
     async def _check_mode(self) -> None:
         server = await self.redis.info("cluster")
