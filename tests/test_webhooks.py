@@ -1,0 +1,272 @@
+"""The short way for webhooks over real sockets: it answers as the ASGI application does, however requests arrive."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+import uvicorn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from twilio.request_validator import RequestValidator
+
+from router.app import create_app
+from router.config import load
+from router.reception import Reception
+from router.types import Answer, RawRequest
+from router.webhooks import Webhooks
+from tests.running import DEALS, PUBLIC_URL, TOKEN, write_configuration
+
+HELP = b"<Response><Message>Deals: call 555.</Message></Response>"
+FORM = "application/x-www-form-urlencoded"
+_NUMBERS = count(10_000)
+
+
+def webhook(
+    number: int,
+    text: str = "help",
+    *,
+    head: str = "",
+    path: str = "/in/twilio",
+    version: str = "1.1",
+    method: str = "POST",
+    signature: str | None = None,
+) -> bytes:
+    """A text as Twilio posts it; `head` are more lines of the head."""
+    form = {"MessageSid": f"SM{number}", "From": f"+1415555{number % 9000 + 1000}", "To": DEALS, "Body": text}
+    signed = signature or RequestValidator(TOKEN).compute_signature(PUBLIC_URL, form)
+    body = urlencode(form)
+    return (
+        f"{method} {path} HTTP/{version}\r\nHost: x\r\nx-twilio-SIGNATURE: {signed}\r\nContent-Type: {FORM}\r\n{head}"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came over the wire, less its date."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Server:
+    """The real application behind uvicorn on a socket."""
+
+    port: int
+    app: Starlette
+    uvicorn: uvicorn.Server
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["Connection"]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            yield Connection(reader, writer)
+        finally:
+            writer.close()
+
+
+@dataclass
+class Connection:
+    """One connection to it."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, *chunks: bytes) -> None:
+        """Sends chunks apart from each other."""
+        for chunk in chunks:
+            self.writer.write(chunk)
+            await self.writer.drain()
+            await asyncio.sleep(0)
+
+    async def reply(self) -> Reply:
+        """The next answer."""
+        async with asyncio.timeout(10):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            headers.pop("date")
+            return Reply(int(first.split()[1]), headers, await self.reader.readexactly(int(headers["content-length"])))
+
+    async def ask(self, *chunks: bytes) -> Reply:
+        """The answer to a request."""
+        await self.send(*chunks)
+        return await self.reply()
+
+    async def closed(self) -> bool:
+        """Returns once the server has closed it; whether nothing else came before."""
+        async with asyncio.timeout(10):
+            return await self.reader.read() == b""
+
+
+@asynccontextmanager
+async def serving(folder: Path) -> AsyncIterator[Server]:
+    """Serves the configuration as `keyroute serve` does."""
+    app = create_app(load(write_configuration(folder, account="retries = true")), role="ingress")
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, http=app.state.webhooks, log_config=None, server_header=False, lifespan="on")
+    )
+    async with AsyncExitStack() as stack:
+        running = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
+        stack.push_async_callback(asyncio.wait_for, running, 20)
+        stack.callback(setattr, server, "should_exit", True)
+        yield Server(server.servers[0].sockets[0].getsockname()[1], app, server)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with serving(tmp_path) as found:
+        yield found
+
+
+REQUESTS = {
+    "a text": webhook(1),
+    "another account": webhook(2, path="/in/nobody"),
+    "a wrong signature": webhook(3, signature="x"),
+    "an escaped name": webhook(4, path="/in/%74wilio"),
+    "a query": webhook(5, path="/in/twilio?a=b"),
+    "chunks": webhook(6).partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n4\r\nBody\r\n0\r\n\r\n",
+    "an old version": webhook(7, version="1.0", head="Connection: keep-alive\r\n"),
+    "a connection that ends": webhook(8, head="Connection: close\r\n"),
+    "another method": webhook(9, method="PUT"),
+    "another address": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no length": b"POST /in/twilio HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no HTTP": b"POST /in/twilio HTTP/1.1\r\nno header\r\n\r\n",
+    "two lengths": webhook(10, head="Content-Length: 3\r\n"),
+    "too many fields": webhook(11).partition(b"Content-Length")[0] + b"Content-Length: 4000\r\n\r\n" + b"a=b&" * 1000,
+    "long": webhook(12).partition(b"Content-Length")[0] + b"Content-Length: 100000\r\n\r\n" + b"a" * 100_000,
+    "too long": webhook(13).partition(b"Content-Length")[0] + b"Content-Length: 4000000\r\n\r\n" + b"a" * 4_000_000,
+    "a header that comes twice": webhook(14, head="X-Twilio-Signature: more\r\n"),
+    "a long head": webhook(15, head=f"X-Long: {'x' * 40_000}\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_the_short_way_answers_as_the_application_does(server: Server, name: str) -> None:
+    async with server.connection() as short, server.connection() as long:
+        healthy = await long.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")  # from here on this one is uvicorn's own
+        assert healthy.body == b"ok"
+
+        assert await short.ask(REQUESTS[name]) == await long.ask(REQUESTS[name])
+
+
+async def test_a_text_is_answered_and_the_connection_goes_on(server: Server) -> None:
+    async with server.connection() as connection:
+        replies = [await connection.ask(webhook(100 + i)) for i in range(3)]
+        healthy = await connection.ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        after = await connection.ask(webhook(103))
+
+    headers = {"content-type": "text/xml", "content-length": str(len(HELP))}
+    assert [*replies, after] == [Reply(200, headers, HELP)] * 4
+    assert healthy.body == b"ok"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(0, 2000), max_size=12), texts=st.lists(st.sampled_from(["help", "STOP"]), max_size=5))
+async def test_requests_may_arrive_in_any_pieces(server: Server, cuts: Sequence[int], texts: Sequence[str]) -> None:
+    stream = b"".join(webhook(next(_NUMBERS), text) for text in texts) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    places = sorted(min(cut, len(stream)) for cut in cuts)
+    chunks = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+    async with server.connection() as connection:
+        await connection.send(*chunks)
+        replies = [await connection.reply() for _ in texts]
+        last = await connection.reply()
+
+    assert [reply.status for reply in replies] == [200] * len(texts)
+    assert all((b"call 555" in reply.body) == (text == "help") for reply, text in zip(replies, texts, strict=True))
+    assert last.body == b"ok"
+
+
+async def test_whoever_sends_more_than_is_answered_has_to_wait(server: Server) -> None:
+    async with server.connection() as connection:
+        many = 2000
+        sending = asyncio.create_task(connection.send(*(webhook(1000 + i) for i in range(many))))
+        replies = [await connection.reply() for _ in range(many)]
+        await sending
+
+    assert {reply.body for reply in replies} == {HELP}
+
+
+async def test_a_text_counts_although_nobody_waits_for_its_answer(server: Server) -> None:
+    async with server.connection() as connection:
+        await connection.send(webhook(300))
+    async with server.connection() as connection:
+        assert (await connection.ask(webhook(300))).body == HELP
+
+
+class Slow:
+    """A reception that answers when it is told to, or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.begun = asyncio.Event()
+        self.answered = asyncio.Event()
+        self._fails = fails
+
+    def begin(self, request: RawRequest, answered: object) -> None:
+        if self._fails:
+            raise RuntimeError("a fault")
+        self.begun.set()
+        assert callable(answered)
+        waiting = asyncio.ensure_future(self.answered.wait())
+        waiting.add_done_callback(lambda _: answered(Answer(200, request.body)))
+
+
+@asynccontextmanager
+async def of(reception: Slow) -> AsyncIterator[Server]:
+    """A server whose webhooks go to this reception."""
+
+    async def application(scope: dict[str, object], receive: object, send: object) -> None:
+        raise AssertionError("nothing was to be handed over")
+
+    webhooks = Webhooks(reception, 1_000_000, lambda: 0.0)  # type: ignore[arg-type]  # what is used of it
+    config = uvicorn.Config(application, port=0, http=webhooks, log_config=None, lifespan="off")  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
+    try:
+        yield Server(server.servers[0].sockets[0].getsockname()[1], Starlette(), server)
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(running, 20)
+
+
+async def test_what_is_under_way_when_the_server_ends_is_answered_first() -> None:
+    reception = Slow()
+    async with of(reception) as server, server.connection() as connection, server.connection() as silent:
+        await connection.send(webhook(1))
+        await reception.begun.wait()
+        server.uvicorn.should_exit = True
+        assert await silent.closed()
+        reception.answered.set()
+        assert (await connection.reply()).status == 200
+        assert await connection.closed()
+
+
+async def test_a_fault_of_ours_is_answered_and_written_down(caplog: pytest.LogCaptureFixture) -> None:
+    async with of(Slow(fails=True)) as server, server.connection() as connection:
+        assert (await connection.ask(webhook(1))).status == 500
+        assert (await connection.ask(webhook(2))).status == 500
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /in/twi"])
+async def test_silent_connections_are_closed_in_the_end(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEEP_ALIVE", "_ARRIVAL", "_SWEEP"):
+        monkeypatch.setattr(f"router.webhooks.{name}", 0.05)
+    async with of(Slow()) as server, server.connection() as connection:
+        await connection.send(begun)
+        assert await connection.closed()
+
+
+def test_the_reception_that_stands_in_is_called_as_the_real_one() -> None:
+    assert Reception.begin.__annotations__.keys() == {"request", "answered", "return"}
