@@ -29,7 +29,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
 class SigningKey:
-    """An HMAC key (RFC 2104), made ready once: that takes as long as signing a text, and so does going through `hmac`."""
+    """An HMAC key (RFC 2104), made ready once: that takes as long as signing, and so does going through `hmac`."""
 
     def __init__(self, key: bytes, algorithm: Algorithm) -> None:
         self._inner, self._outer = hashlib.new(algorithm), hashlib.new(algorithm)

@@ -70,6 +70,11 @@ class Acceptance:
         self._repeats = cache(metrics.repeats.labels)
         self._texts = cache(metrics.texts.labels)
 
+    @property
+    def waiting(self) -> int:
+        """How many texts wait for the store."""
+        return self._commits.waiting
+
     def lone(
         self, routing: Routing, request: RawRequest, parsed: Sequence[Parsed], lost: Lost | None
     ) -> Prepared | None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from router.acceptance import Accepted
 from router.bearer import digest, is_json, same, token_digest
-from router.errors import BadPayload, BadToken, RequestError, StoreUnavailable, WrongContentType
+from router.errors import BadPayload, BadToken, Overloaded, RequestError, StoreUnavailable, WrongContentType
 from router.pipeline import Pipeline
 from router.ports import Secret
 from router.routing import API_ACCOUNT
@@ -68,6 +68,8 @@ class MessagesApi:
         """Never raises a `RouterError`. Errors are JSON: `{"error": NAME, "message": …}`."""
         try:
             self._authenticate(request)
+            if self._pipeline.crowded:
+                raise Overloaded
             accepted = await self._accept(request)
         except StoreUnavailable as error:
             self._metrics.requests.labels(API_ACCOUNT, type(error).__name__).inc()

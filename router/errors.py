@@ -14,6 +14,7 @@ RouterError
 │   ├── BodyTooLarge      413
 │   └── WrongContentType  415
 ├── StoreUnavailable      the store is away or too slow; nothing was acknowledged
+│   └── Overloaded        too many texts wait for it
 ├── StoreMismatch         the store was set up differently from the configuration
 ├── AddressUnusable       the server cannot listen where it was told to
 ├── WorkerLost            a process that had part of the work was killed
@@ -130,6 +131,13 @@ class WrongContentType(RequestError):
 
 class StoreUnavailable(RouterError):
     """The store is away, full or too slow. What was being written may or may not have been written."""
+
+
+class Overloaded(StoreUnavailable):
+    """More texts wait for the store than it takes in a while; nothing of the request was looked at."""
+
+    def __init__(self) -> None:
+        super().__init__("more texts wait than limits.waiting_texts allows. Send it again in a second.")
 
 
 class StoreMismatch(RouterError):

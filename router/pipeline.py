@@ -8,7 +8,7 @@ import orjson
 
 from router.acceptance import Acceptance, Accepted, Lost, Told
 from router.calls import Call
-from router.errors import BadPayload, RequestError
+from router.errors import BadPayload, Overloaded, RequestError
 from router.outage import Outage
 from router.ports import Parsed
 from router.records import read_request, read_text
@@ -31,13 +31,21 @@ class Pipeline:
         outage: Outage,
         metrics: Metrics,
         clock: Callable[[], float],
+        most_waiting: Callable[[], int],
     ) -> None:
+        """`most_waiting` texts may wait for the store before more are asked to come again."""
         self.routing = routing
         self._acceptance = acceptance
         self._dead = dead
         self._outage = outage
         self._metrics = metrics
         self._clock = clock
+        self._most_waiting = most_waiting
+
+    @property
+    def crowded(self) -> bool:
+        """Whether those who can should come again later. The others must be taken: what they bring would be lost."""
+        return self._acceptance.waiting >= self._most_waiting()
 
     def submit(self, request: RawRequest, parsed: Sequence[Parsed], told: Told, lost: Lost | None) -> bool:
         """Puts the one whole text that most requests are in line; False for all others, which `accept` takes.
@@ -67,6 +75,8 @@ class Pipeline:
     async def call(self, calls: Sequence[Call]) -> list[Decision]:
         """Makes durable what callers of the API say; none of it on `BadPayload`. Raises `StoreUnavailable` too."""
         self._outage.check()
+        if self.crowded:
+            raise Overloaded
         return await self._acceptance.call(self.routing, calls)
 
     async def block(self, account: str, receipt: Receipt) -> None:

@@ -8,7 +8,15 @@ import structlog
 
 from router.acceptance import Accepted
 from router.egress import leave
-from router.errors import BadPayload, DeliveryError, RequestError, RouterError, StoreUnavailable, UnknownAccount
+from router.errors import (
+    BadPayload,
+    DeliveryError,
+    Overloaded,
+    RequestError,
+    RouterError,
+    StoreUnavailable,
+    UnknownAccount,
+)
 from router.outage import Outage
 from router.outbound import Outbound
 from router.pipeline import Pipeline
@@ -57,6 +65,10 @@ class Reception:
         if account is None:
             self.requests("", UnknownAccount.__name__).inc()
             answered(Answer(UnknownAccount.status))
+            return
+        if account.carrier.retries and self.pipeline.crowded:
+            self.requests(account.name, Overloaded.__name__).inc()
+            answered(account.carrier.answer(Overloaded()))
             return
         visit = _Visit(self, account, request, answered)
         if account.keys:

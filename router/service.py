@@ -96,7 +96,15 @@ class Service:
             on_failure=self.outage.begin,
         )
         self._outbound = Outbound(http)
-        self.pipeline = Pipeline(Routing(settings), acceptance, self.dead, self.outage, self.metrics, clock)
+        self.pipeline = Pipeline(
+            Routing(settings),
+            acceptance,
+            self.dead,
+            self.outage,
+            self.metrics,
+            clock,
+            most_waiting=lambda: self.settings.limits.waiting_texts,
+        )
         self.reception = Reception(self.pipeline, self.outage, self._outbound, self.metrics)
 
     async def start(self) -> None:

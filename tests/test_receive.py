@@ -11,7 +11,7 @@ from router.errors import DeliveryError
 from router.store import Block
 from router.types import HttpResponse
 from tests.asgi import metric
-from tests.receiving import OURS, SENDER, SHORT, Start
+from tests.receiving import CONFIGURATION, OURS, SENDER, SHORT, Start
 from tests.standins.post import KEY_URL
 from tests.standins.recorder import Recorder
 
@@ -355,3 +355,13 @@ async def test_a_handshake_and_a_receipt_need_no_store(start: Start) -> None:
         blocked = await w.post({"receipt": receipt | {"failure": "opted_out"}})
 
     assert (handshake.status, counted.status, blocked.status) == (200, 200, 503)
+
+
+@pytest.mark.parametrize(("retries", "refused"), [("true", 2), ("false", 0)])
+async def test_who_comes_again_is_asked_to_when_too_many_texts_wait(start: Start, retries: str, refused: int) -> None:
+    crowded = CONFIGURATION.replace("[limits]", "[limits]\nwaiting_texts = 3")
+    async with start(account=f"retries = {retries}", configuration=crowded) as w:
+        replies = await asyncio.gather(*(w.post(w.text("hello")) for _ in range(5)))
+        assert sorted(reply.status for reply in replies) == [200] * (5 - refused) + [503] * refused
+        assert await metric(w.app, "keyroute_requests_total", account="acme", outcome="Overloaded") == refused
+        assert (await w.post(w.text("hello"))).status == 200  # there is room again

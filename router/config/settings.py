@@ -150,6 +150,11 @@ class Limits(Table):
     reply_within_minutes: float = Field(
         30, gt=0, le=1440, description="A reply that could not be sent by then is not sent any more; confirmations: 5."
     )
+    waiting_texts: Count = Field(
+        2_000,
+        description="How many texts may wait for the store before callers of the API, and carriers that send again, "
+        "are asked to come later.",
+    )
     waiting_deliveries: Count = Field(
         1_000_000, description="How many deliveries may wait before `/readyz` asks for no more traffic."
     )

@@ -82,6 +82,11 @@ class Commits:
         self.submit(text, partial(_settle, done))
         return done
 
+    @property
+    def waiting(self) -> int:
+        """How many texts wait for the next call."""
+        return len(self._waiting)
+
     def submit(self, text: Commit, told: Told) -> None:
         """The same for who has no use for a future: `told` is called once it is durable, or with why it may not be."""
         self._waiting.append((text, told))
