@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from router.config import Settings
+from router.config import Settings, bearing_on
 from router.consent import outside
 from router.store import Person
 from router.types import ConsentState
@@ -41,14 +41,15 @@ class Group:
 
 def groups(settings: Settings) -> Mapping[str, Group]:
     """The group of each program, by its id, in their order."""
+    numbers_of = settings.numbers_of()
     return {
         program.id: Group(
             program.group_id or program.id,
             program.id,
-            settings.bearing_on(program.id),
+            bearing_on(program.id, numbers_of[program.id]),
             # Who is subscribed first and asked afterwards is asked, too.
             double_opt_in=program.opt_in != "single",
-            numbers=frozenset((n.account, n.number) for n in settings.numbers if program.id in n.program),
+            numbers=frozenset((n.account, n.number) for n in numbers_of[program.id]),
         )
         for program in settings.programs.values()
     }

@@ -3,6 +3,17 @@
 from router.config.file import load
 from router.config.permissions import PERMISSIONS
 from router.config.programs import Keyword, Number, Program
-from router.config.settings import Account, ApiKey, Destination, Settings
+from router.config.settings import Account, ApiKey, Destination, Settings, bearing_on
 
-__all__ = ["PERMISSIONS", "Account", "ApiKey", "Destination", "Keyword", "Number", "Program", "Settings", "load"]
+__all__ = [
+    "PERMISSIONS",
+    "Account",
+    "ApiKey",
+    "Destination",
+    "Keyword",
+    "Number",
+    "Program",
+    "Settings",
+    "bearing_on",
+    "load",
+]

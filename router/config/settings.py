@@ -1,7 +1,7 @@
 """The configuration as the product sees it: frozen, typed, every default filled in. `router.config` reads it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -224,6 +224,13 @@ class Destination(Table):
     options: Options
 
 
+def bearing_on(program: str, numbers: Iterable[Number]) -> tuple[str, ...]:
+    """The consents that the state of a program with these numbers follows from: the one that was given or taken back
+    last holds.
+    """
+    return (program, *dict.fromkeys(f"@{number.account}" for number in numbers), EVERYTHING)
+
+
 class Settings(Table):
     """The whole file at `path`. Accounts, programs and destinations by their names.
 
@@ -253,10 +260,13 @@ class Settings(Table):
             if destination in program.destinations
         }
 
-    def bearing_on(self, program: str) -> tuple[str, ...]:
-        """The consents that the state of a program follows from: the one that was given or taken back last holds."""
-        accounts = dict.fromkeys(f"@{number.account}" for number in self.numbers if program in number.program)
-        return (program, *accounts, EVERYTHING)
+    def numbers_of(self) -> dict[str, list[Number]]:
+        """The numbers of each program, by its id, in the order of the file."""
+        found: dict[str, list[Number]] = {program: [] for program in self.programs}
+        for number in self.numbers:
+            for program in dict.fromkeys(number.program):
+                found[program].append(number)
+        return found
 
     def parts(self) -> Iterator[object]:
         """What it holds the most of."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from router import registry
-from router.config import Settings
+from router.config import Settings, bearing_on
 from router.consent import EVERYTHING, Call
 from router.decide import Reading, answers, decide, decide_block, decide_call, intended
 from router.routing.accounts import API_ACCOUNT
@@ -31,7 +31,7 @@ class Plans:
     def __init__(self, settings: Settings, routes: Routes) -> None:
         self._programs = settings.programs
         self._routes = routes.by_program
-        self._bearing = {program: settings.bearing_on(program) for program in settings.programs}
+        self._bearing = {program: bearing_on(program, numbers) for program, numbers in settings.numbers_of().items()}
         self._aliased = {
             name
             for name, found in settings.destinations.items()
