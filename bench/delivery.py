@@ -204,7 +204,7 @@ async def backlog(chosen: argparse.Namespace, folder: Path) -> Figures:
     crm = webhook("crm", port, "batch_size = 100\nconnections = 4")
     config = configure(folder, crm, limits="waiting_deliveries = 10000000")
     with Receiver(port, folder) as sink:
-        async with running(config, workers=0) as k:
+        async with running(config, "ingress") as k:
             server_port = k.server.port
             k.server.stop()
             ingress = type(k.server)(config, "--role", "ingress")

@@ -1,12 +1,10 @@
-"""An open-loop driver: signed texts of Twilio at a fixed rate, whatever the server does about them.
+"""An open-loop driver: signed texts of Twilio and Meta at a fixed rate, whatever the server does about them.
 
 `python -m bench.driver PLAN.json OUT` reads a `Plan` and writes `Sent` to OUT. Each text has its time before the run
 begins, and latency counts from that time: a server that is slow for a moment is charged for all that had to wait. A
 person's texts go over one connection, one after another, so that they are accepted in order.
 """
 
-import hashlib
-import hmac
 import json
 import random
 import select
@@ -15,14 +13,14 @@ import subprocess
 import sys
 import time
 from array import array
-from base64 import b64encode
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from pathlib import Path
-from urllib.parse import urlencode
 
 from bench.exchange import body_length
+from bench.requests import meta, twilio
 
 ROOT = Path(__file__).parent.parent
 #: Waits shorter than this are none, and shorter than that sleep, in seconds.
@@ -31,11 +29,12 @@ _SHORTEST, _GRAIN = 0.00005, 0.001
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be sent: `rate` texts a second for `seconds`, of `people` known ones with a skew (`zipf`; 0 for none).
+    """What is to be sent: `rate` texts a second for `seconds`, of `people` known ones with a skew (`zipf`; 0 for none);
+    `then` other rates, each for so many seconds.
 
-    A `fresh` share is of people who never texted before. Message ids are `SM` and the number of the text, from `first`.
-    `token` signs for `url`; `texts` are sent in turns to `to`. Answers are waited for as long as `patience` behind the
-    last text, in seconds.
+    A `fresh` share is of people who never texted before. Texts are numbered from `first`. `texts` are sent in turns to
+    `to` by Twilio, and a share to `whatsapp` by Meta. Answers are waited for as long as `patience` behind the last
+    text, in seconds.
     """
 
     port: int
@@ -48,25 +47,40 @@ class Plan:
     seed: int = 1
     connections: int = 128
     patience: float = 30.0
-    to: str = "+14155550199"
+    to: tuple[str, ...] = ("+14155550199",)
     texts: tuple[str, ...] = ("COUPONS",)
-    url: str = "https://sms.example.com/in/twilio"
-    token: str = "0123456789abcdef0123456789abcdef"  # noqa: S105 (of a bench)
+    whatsapp: str = "+14155550188"
+    whatsapp_share: float = 0.0
+    then: tuple[tuple[float, float], ...] = ()
 
     @property
     def count(self) -> int:
         """How many texts there are."""
-        return int(self.rate * self.seconds)
+        return sum(int(rate * seconds) for rate, seconds in self.phases)
+
+    @property
+    def phases(self) -> tuple[tuple[float, float], ...]:
+        """Rates, each with its seconds."""
+        return ((self.rate, self.seconds), *self.then)
+
+    def due(self) -> Iterator[float]:
+        """When each text is to leave, in seconds from the first."""
+        began = 0.0
+        for rate, seconds in self.phases:
+            yield from (began + place / rate for place in range(int(rate * seconds)))
+            began += seconds
 
 
 @dataclass
 class Sent:
-    """What became of each text: when it was to leave and when it was answered (0: never), in unix seconds; `senders` by
-    number. `statuses` counts the answers (0: none came). `processor`: seconds that the driver itself took.
+    """What became of each text: when it was to leave and when it was taken, or refused (0: neither), in unix seconds;
+    `senders` by number. `statuses` counts the answers (0: none came). `processor`: seconds that the driver itself took;
+    `late`: how long after its time a text has left at worst.
     """
 
     due: "array[float]" = field(default_factory=lambda: array("d"))
     answered: "array[float]" = field(default_factory=lambda: array("d"))
+    refused: "array[float]" = field(default_factory=lambda: array("d"))
     senders: "array[int]" = field(default_factory=lambda: array("q"))
     statuses: dict[str, int] = field(default_factory=dict)
     processor: float = 0.0
@@ -77,7 +91,7 @@ class Sent:
         with path.open("wb") as file:
             head = {"count": len(self.due), "statuses": self.statuses, "processor": self.processor, "late": self.late}
             file.write(json.dumps(head).encode() + b"\n")
-            for column in (self.due, self.answered, self.senders):
+            for column in (self.due, self.answered, self.refused, self.senders):
                 column.tofile(file)
 
     @classmethod
@@ -86,12 +100,12 @@ class Sent:
         with path.open("rb") as file:
             head = json.loads(file.readline())
             found = cls(statuses=head["statuses"], processor=head["processor"], late=head["late"])
-            for column in (found.due, found.answered, found.senders):
+            for column in (found.due, found.answered, found.refused, found.senders):
                 column.fromfile(file, head["count"])
         return found
 
 
-def number_of(sender: int) -> str:
+def phone_number(sender: int) -> str:
     """The phone number of a person; those from 1,000,000 on text for the first time."""
     return f"+1{2_120_000_000 + sender}"
 
@@ -105,22 +119,15 @@ def senders(plan: Plan) -> "array[int]":
     return array("q", (fresh + i if chance.random() < plan.fresh else who for i, who in enumerate(known)))
 
 
-def request(plan: Plan, number: int, sender: int) -> bytes:
-    """A text as Twilio posts it, with its signature."""
-    form = {
-        "Body": plan.texts[number % len(plan.texts)],
-        "From": number_of(sender),
-        "MessageSid": f"SM{number:032d}",
-        "NumMedia": "0",
-        "To": plan.to,
-    }
-    signed = plan.url + "".join(f"{name}{value}" for name, value in form.items())
-    signature = b64encode(hmac.digest(plan.token.encode(), signed.encode(), hashlib.sha1)).decode()
-    body = urlencode(form)
-    return (
-        f"POST /in/twilio HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nX-Twilio-Signature: {signature}\r\n"
-        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-    ).encode()
+def written(plan: Plan, who: Iterable[int]) -> Iterator[bytes]:
+    """The request of each text, signed."""
+    for place, sender in enumerate(who):
+        # A person writes to one of our numbers, and by one channel.
+        text = plan.texts[place % len(plan.texts)]
+        if plan.whatsapp_share and random.Random(sender).random() < plan.whatsapp_share:
+            yield meta(plan.first + place, phone_number(sender), plan.whatsapp, text)
+        else:
+            yield twilio(plan.first + place, phone_number(sender), plan.to[sender % len(plan.to)], text)
 
 
 class Driver:
@@ -128,8 +135,9 @@ class Driver:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self.sent = Sent(senders=senders(plan), answered=array("d", bytes(8 * plan.count)))
-        self._requests = [request(plan, plan.first + i, who) for i, who in enumerate(self.sent.senders)]
+        nothing = bytes(8 * plan.count)
+        self.sent = Sent(senders=senders(plan), answered=array("d", nothing), refused=array("d", nothing))
+        self._requests = list(written(plan, self.sent.senders))
         self._queues: list[deque[int]] = [deque() for _ in range(plan.connections)]
         self._under_way: list[int | None] = [None] * plan.connections
         self._partial: dict[int, bytes] = {}
@@ -144,7 +152,7 @@ class Driver:
         self._sockets = [self._connect(place) for place in range(self._plan.connections)]
         busy = time.process_time()
         began = time.time() + 0.05
-        due = self.sent.due = array("d", (began + i / self._plan.rate for i in range(self._plan.count)))
+        due = self.sent.due = array("d", (began + after for after in self._plan.due()))
         last = (due[-1] if due else began) + self._plan.patience
         following = 0
         while self._left and (now := time.time()) < last:
@@ -200,8 +208,7 @@ class Driver:
     def _answered(self, place: int, status: int) -> None:
         under_way, self._under_way[place] = self._under_way[place], None
         if under_way is not None:
-            if status == 200:
-                self.sent.answered[under_way] = time.time()
+            (self.sent.answered if status == 200 else self.sent.refused)[under_way] = time.time()
             self._statuses[status] += 1
             self._left -= 1
         if self._queues[place]:
@@ -244,7 +251,8 @@ def start(plan: Plan, folder: Path) -> subprocess.Popen[bytes]:
 def main() -> None:
     """Sends the plan in a file."""
     plan = json.loads(Path(sys.argv[1]).read_text())
-    driver = Driver(Plan(**plan | {"texts": tuple(plan["texts"])}))
+    listed = {name: tuple(plan[name]) for name in ("texts", "to")}
+    driver = Driver(Plan(**plan | listed | {"then": tuple(map(tuple, plan["then"]))}))
     driver.run()
     driver.sent.write(Path(sys.argv[2]))
 

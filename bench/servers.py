@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
-from bench.driver import Plan, number_of
+from bench.driver import Plan, phone_number
 from router.cli.store import opened
 from router.config import load
 from router.store import Outbox, Store
@@ -25,12 +26,30 @@ replies_per_hour = 1000000
 carrier = "twilio"
 public_url = "https://sms.example.com/in/twilio"
 auth_tokens = ["file:token.secret"]
+retries = true
+[accounts.meta]
+carrier = "whatsapp"
+app_secrets = ["file:token.secret"]
 [[numbers]]
 number = "+14155550199"
 account = "twilio"
 type = "long_code"
 program = "alerts"
 carrier_answers = []
+[[numbers]]
+number = "+14155550188"
+account = "meta"
+type = "long_code"
+program = "chat"
+[programs.chat]
+name = "Chat"
+channel = "whatsapp"
+[programs.chat.replies.en]
+opt_in = "Welcome to Chat."
+opt_out = "You get no more of Chat."
+help = "Chat: call 556."
+[[programs.chat.keywords]]
+words = ["COUPONS"]
 [programs.alerts]
 name = "Alerts"
 [programs.alerts.replies.en]
@@ -43,6 +62,7 @@ replies = {{ en = "Ten percent off." }}
 """
 _WEBHOOK = """
 [programs.alerts.destinations.{name}]
+[programs.chat.destinations.{name}]
 [destinations.{name}]
 platform = "webhook"
 url = "http://127.0.0.1:{port}/events"
@@ -53,12 +73,30 @@ allow_private = true
 _BRAZE = """
 [programs.alerts.destinations.{name}]
 subscription_group_id = "group"
+[programs.chat.destinations.{name}]
+subscription_group_id = "chat"
 [destinations.{name}]
 platform = "braze"
 url = "http://127.0.0.1:{port}"
 api_key = "file:token.secret"
 allow_private = true
 {more}
+"""
+_PROGRAM = """
+[[numbers]]
+number = "{number}"
+account = "twilio"
+type = "long_code"
+program = "p{place}"
+carrier_answers = []
+[programs.p{place}]
+name = "Program {place}"
+destinations = {{ hook = {{}} }}
+replies.en = {{ opt_in = "Welcome to {place}.", opt_out = "No more of {place}.", help = "Call 555 for {place}." }}
+keywords = [
+  {{ words = ["COUPONS"], replies = {{ en = "Ten percent off at {place}." }} }},
+  {{ words = ["W{place}"], replies = {{ en = "You are at {place}." }} }},
+]
 """
 _SECONDS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -74,12 +112,12 @@ def braze(name: str, port: int, more: str = "") -> str:
     return _BRAZE.format(name=name, port=port, more=more)
 
 
-def configure(folder: Path, *destinations: str, store: str = "", limits: str = "") -> Path:
-    """Writes a configuration with one program."""
+def configure(folder: Path, *others: str, store: str = "", limits: str = "") -> Path:
+    """Writes a configuration with a program on SMS, one on WhatsApp, and others: destinations, programs."""
     (folder / "token.secret").write_text(TOKEN)
     (folder / "webhook.secret").write_text(WEBHOOK_SECRET)
     path = folder / "keyroute.toml"
-    path.write_text(_CONFIGURATION.format(store=store, limits=limits) + "".join(destinations))
+    path.write_text(_CONFIGURATION.format(store=store, limits=limits) + "".join(others))
     return path
 
 
@@ -124,25 +162,52 @@ class Running:
             await asyncio.sleep(0.1)
         return False
 
+    async def make_subscribed(self, people: int) -> None:
+        """People of a plan are subscribed to the program, and known at a destination, as if they had long been."""
+        state = f"subscribed {int(time.time() * 1e6)}"
+        for first in range(0, people, 20_000):
+            pipeline = self.store.redis.pipeline(transaction=False)
+            for who in range(first, min(first + 20_000, people)):
+                person = self.store.keys.person(phone_number(who))
+                pipeline.hset(person, mapping={"consent:alerts": state, "alias:hook": "1"})
+            await pipeline.execute()
+
     async def make_known(self, destination: str, people: int) -> None:
         """People of a plan are known at a destination."""
         for first in range(0, people, 5000):
             pipeline = self.store.redis.pipeline(transaction=False)
             for who in range(first, min(first + 5000, people)):
-                pipeline.hset(self.store.keys.person(number_of(who)), f"alias:{destination}", "1")
+                pipeline.hset(self.store.keys.person(phone_number(who)), f"alias:{destination}", "1")
             await pipeline.execute()
 
 
 @asynccontextmanager
-async def running(config: Path, workers: int = 0) -> AsyncIterator[Running]:
-    """Runs keyroute: one process for all, or one that takes texts and so many workers."""
+async def running(
+    config: Path, server: Literal["all", "ingress", "apart"] | int = "all", *, patience: float = 15.0
+) -> AsyncIterator[Running]:
+    """Runs keyroute: one process for all, one that takes texts, or that and a worker beside it, or so many workers.
+
+    `patience`: how long it may take to start, in seconds.
+    """
+    workers = server if isinstance(server, int) else int(server == "apart")
     async with AsyncExitStack() as stack:
-        roles = ["--role", "ingress"] if workers else []
-        server = await stack.enter_async_context(Keyroute(config, *roles))
+        roles = [] if server == "all" else ["--role", "ingress"]
+        first = await stack.enter_async_context(Keyroute(config, *roles, patience=patience))
         store = await stack.enter_async_context(opened(load(config)))
         info = cast("Mapping[str, int]", await store.redis.info("server"))
         beside = [await stack.enter_async_context(Keyroute(config, "--role", "worker")) for _ in range(workers)]
-        yield Running(server, beside, store, info["process_id"])
+        yield Running(first, beside, store, info["process_id"])
+
+
+def programs(count: int) -> Iterator[str]:
+    """So many more programs for `configure`, each with a number of its own and two keywords."""
+    for place in range(count):
+        yield _PROGRAM.format(place=place, number=number_of_program(place))
+
+
+def number_of_program(place: int) -> str:
+    """The number of one of `programs`."""
+    return f"+1{2_010_000_000 + place}"
 
 
 def ports(count: int) -> list[int]:

@@ -22,6 +22,7 @@ import orjson
 import uvloop
 
 from bench.exchange import Messages
+from bench.requests import number_of
 
 _TAKEN = (
     b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 21\r\n\r\n" + b'{"message":"success"}'
@@ -94,9 +95,9 @@ class Sink(asyncio.Protocol):
 def _numbers(body: dict[str, Any]) -> list[int]:
     """The numbers of the texts in a request of either kind."""
     if "events" in body or "attributes" in body or "user_aliases" in body:
-        return [int(event["properties"]["sms_message_id"][2:]) for event in body.get("events", ())]
+        return [number_of(event["properties"]["sms_message_id"]) for event in body.get("events", ())]
     events = body["data"]["events"] if body["type"] == "events.batch" else [body]
-    return [int(event["data"]["message_id"][2:]) for event in events]
+    return [number_of(event["data"]["message_id"]) for event in events]
 
 
 @dataclass

@@ -93,6 +93,19 @@ def scan_form(data: bytes, max_fields: int) -> list[tuple[str, str]]:
     `urllib.parse.parse_qsl(..., keep_blank_values=True)`. More than `max_fields` pairs raise `TooManyFieldsError`.
     """
 
+@final
+class RequestHead:
+    """Takes what `httptools.HttpRequestParser` tells of a request's head, in the form that `RawRequest` has it in.
+
+    Header names are lower case; the values of a header that comes twice are joined with ", ". All is read as Latin-1.
+    """
+
+    url: bytes
+    headers: dict[str, str]
+    def __init__(self) -> None: ...
+    def on_url(self, part: bytes) -> None: ...
+    def on_header(self, name: bytes, value: bytes) -> None: ...
+
 #: The version of `phonenumbers` whose numbering plans were compiled in.
 METADATA_VERSION: str
 #: All regions that `normalize` knows, as two letters.

@@ -598,5 +598,6 @@ cdef str _folded_keyword(str keyword):
 
 
 include "core/forms.pxi"
+include "core/heads.pxi"
 include "core/numbers.pxi"
 include "core/addresses.pxi"

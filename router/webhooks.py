@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import httptools
 import structlog
@@ -19,6 +19,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from router._core import RequestHead
 from router.errors import TooManyFields
 from router.inbox import check_fields
 from router.reception import Reception
@@ -40,6 +41,16 @@ _ARRIVAL = 30.0
 _SWEEP = 5.0
 #: Headers by which a request asks for more than this protocol does.
 _UNUSUAL = frozenset({"connection", "expect", "transfer-encoding", "upgrade"})
+
+
+class _Head(NamedTuple):
+    """The head of a request, `length` bytes long."""
+
+    account: str
+    query: bytes
+    headers: dict[str, str]
+    length: int
+    body_length: int
 
 
 class Webhooks:
@@ -151,7 +162,7 @@ class _Connection(asyncio.Protocol):
                 if len(data) > _LONGEST or not _BEGINS.startswith(data[: len(_BEGINS)]):
                     self._hand_over()
                 return
-            head = _Head.read(data[: end + len(_HEAD_ENDS)])
+            head = _read_head(data[: end + len(_HEAD_ENDS)])
             if head is None or head.body_length > self._webhooks.longest:
                 self._hand_over()
                 return
@@ -164,7 +175,7 @@ class _Connection(asyncio.Protocol):
         self._busy = True
         self._begin(head, data[head.length : whole])
 
-    def _begin(self, head: "_Head", body: bytes) -> None:
+    def _begin(self, head: _Head, body: bytes) -> None:
         webhooks = self._webhooks
         try:
             request = RawRequest(
@@ -216,51 +227,21 @@ class _Connection(asyncio.Protocol):
         self._server_state.connections.discard(self)
 
 
-class _Head:
-    """The head of a request as the parser tells it."""
-
-    __slots__ = ("account", "body_length", "headers", "length", "query", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.account = ""
-        self.query = b""
-        self.headers: dict[str, str] = {}
-        self.length = 0
-        self.body_length = 0
-
-    @classmethod
-    def read(cls, data: bytes) -> "_Head | None":
-        """A head, `data` with the empty line that ends it; None if this protocol is not for it."""
-        head = cls()
-        parser = httptools.HttpRequestParser(head)
-        try:
-            parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            return None
-        target = _TARGET.fullmatch(head.url)
-        length = head.headers.get("content-length")
-        usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
-        if not target or not length or not usual or not _UNUSUAL.isdisjoint(head.headers):
-            return None
-        head.account = target[1].decode()
-        head.query = target[2] or b""
-        head.length = len(data)
-        head.body_length = int(length)
-        return head
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        key, text = _header_name(name), value.decode("latin-1")
-        headers = self.headers
-        headers[key] = f"{headers[key]}, {text}" if key in headers else text
-
-
-@lru_cache(maxsize=512)
-def _header_name(name: bytes) -> str:
-    return name.decode("latin-1").lower()
+def _read_head(data: bytes) -> _Head | None:
+    """A head, `data` with the empty line that ends it; None if this protocol is not for it."""
+    told = RequestHead()
+    parser = httptools.HttpRequestParser(told)
+    try:
+        parser.feed_data(data)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return None
+    headers = told.headers
+    target = _TARGET.fullmatch(told.url)
+    length = headers.get("content-length")
+    usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+    if not target or not length or not usual or not _UNUSUAL.isdisjoint(headers):
+        return None
+    return _Head(target[1].decode(), target[2] or b"", headers, len(data), int(length))
 
 
 @lru_cache(maxsize=256)

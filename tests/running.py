@@ -130,20 +130,25 @@ replies = {{ en = "All is well." }}
 
 
 class Keyroute:
-    """A server process. In its `async with` block it runs and is ready. `environment` is ours if not given."""
+    """A server process. In its `async with` block it runs and is ready, which may take `patience` seconds.
+    `environment` is ours if not given.
+    """
 
-    def __init__(self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None, patience: float = 15.0
+    ) -> None:
         self.config = config
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         self._arguments = arguments
         self._environment = environment
+        self._patience = patience
         self._log = config.with_name(f"server-{self.port}.log")
         self.process: subprocess.Popen[bytes]
 
     async def __aenter__(self) -> Self:
         self.start()
-        await self.ready()
+        await self.ready(self._patience)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -211,9 +211,9 @@ def _signed_parameters(request: RawRequest) -> bytes:
         pairs, fields = _scan(request.body)
     except TooManyFieldsError:
         raise BadSignature(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
-    # Only a name that comes twice can come twice with the same value.
-    distinct = pairs if len(fields) == len(pairs) else set(pairs)
-    return "".join(chain.from_iterable(sorted(distinct))).encode()
+    if len(fields) == len(pairs):  # only a name that comes twice can come twice with the same value
+        return "".join([name + fields[name] for name in sorted(fields)]).encode()
+    return "".join(chain.from_iterable(sorted(set(pairs)))).encode()
 
 
 def _is_form(request: RawRequest) -> bool:
