@@ -89,10 +89,10 @@ def accept(chosen: argparse.Namespace, folder: Path) -> Figures:
 
 
 def _crowd(chosen: argparse.Namespace, port: int, count: int, first: int = 0) -> Plan:
-    """More texts than anything takes: each connection always has one under way."""
+    """More texts of Twilio than anything takes: each connection always has one under way."""
     rate = 1e6
     return Plan(port, rate, count / rate, people=chosen.people, zipf=_ZIPF, fresh=_FRESH, first=first,
-                connections=chosen.connections, whatsapp_share=_WHATSAPP)  # fmt: skip
+                connections=chosen.connections)  # fmt: skip
 
 
 def _rate(sent: Sent) -> float:
@@ -345,7 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--texts", type=int, default=100_000, help="of a round of accept")
     options.add_argument("--people", type=int, default=100_000)
-    options.add_argument("--connections", type=int, default=256)
+    options.add_argument("--connections", type=int, default=512)
     options.add_argument("--crowd", type=int, default=4096, help="connections of overload")
     options.add_argument("--rate", type=float, default=2000, help="of latency")
     options.add_argument("--seconds", type=float, default=60, help="of latency, and of the highest rate")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -66,9 +66,6 @@ class Acceptance:
         self._metrics = metrics
         self._clock = clock
         self._on_failure = on_failure
-        # Looking up a counter takes longer than counting.
-        self._repeats = cache(metrics.repeats.labels)
-        self._texts = cache(metrics.texts.labels)
 
     @property
     def waiting(self) -> int:
@@ -144,11 +141,11 @@ class Acceptance:
     def _accepted(self, account: str, prepared: Prepared, result: Committed) -> Accepted:
         decision = read_decision(result.decision)
         if result.first:
-            self._texts(decision.program or "", decision.intent).inc()
+            self._metrics.texts.add(decision.program or "", decision.intent)
             if decision.program is None:
-                self._metrics.unrouted.labels(account).inc()
+                self._metrics.unrouted.add(account)
         else:
-            self._repeats(account).inc()
+            self._metrics.repeats.add(account)
             decision = _by_now(decision, prepared.commit.plan, result)
         return Accepted(prepared.event_id, prepared.text, decision)
 

@@ -72,17 +72,17 @@ class MessagesApi:
                 raise Overloaded
             accepted = await self._accept(request)
         except StoreUnavailable as error:
-            self._metrics.requests.labels(API_ACCOUNT, type(error).__name__).inc()
+            self._metrics.requests.add(API_ACCOUNT, type(error).__name__)
             return _problem(503, error, _RETRY_AFTER)
         except RequestError as error:
             return self.refuse(request.account, error)
-        self._metrics.requests.labels(API_ACCOUNT, "accepted").inc()
+        self._metrics.requests.add(API_ACCOUNT, "accepted")
         answer = MessageAnswer(id=accepted.event_id, decision=accepted.decision)
         return Answer(200, orjson.dumps(dict(answer)), "application/json")
 
     def refuse(self, account: str, error: RequestError) -> Answer:
         """The answer to a request that cannot be accepted."""
-        self._metrics.requests.labels(account, type(error).__name__).inc()
+        self._metrics.requests.add(account, type(error).__name__)
         challenge = (("www-authenticate", "Bearer"),) if isinstance(error, BadToken) else ()
         return _problem(error.status, error, challenge)
 

@@ -2,10 +2,13 @@
 
 import logging
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 #: Upper bounds in seconds: fine below the budget of 10 ms, and at the 3, 5, 10 and 15 s that platforms quote.
 _LATENCIES = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 15, 60, 600, 3600)
@@ -37,29 +40,47 @@ def set_up_logs(level: int, stream: TextIO = sys.stderr) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
+class Tally(Collector):
+    """A counter of what happens with each text: adding to a table takes a tenth of what finding a `Counter` does."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry) -> None:
+        self._family = (name, documentation, None, labels)
+        self._counts: dict[tuple[str, ...], int] = {}
+        registry.register(self)
+
+    def add(self, *labels: str) -> None:
+        """One more with these values of the labels."""
+        self._counts[labels] = self._counts.get(labels, 0) + 1
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """What was counted, as Prometheus asks for it."""
+        family = CounterMetricFamily(*self._family)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count)
+        yield family
+
+
 class Metrics:
     """The counters and histograms of one process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self.requests = Tally(
             "keyroute_requests",
             "Webhook and API requests by account and outcome (accepted, ignored, receipt, handshake, spilled, or the "
             "error's name).",
             ("account", "outcome"),
-            registry=self.registry,
+            self.registry,
         )
-        self.texts = Counter(
+        self.texts = Tally(
             "keyroute_texts",
             "Texts accepted for the first time, by program and intent.",
             ("program", "intent"),
-            registry=self.registry,
+            self.registry,
         )
-        self.repeats = Counter(
-            "keyroute_repeats", "Texts that had been accepted before.", ("account",), registry=self.registry
-        )
-        self.unrouted = Counter(
-            "keyroute_unrouted", "Texts to a number that no program has.", ("account",), registry=self.registry
+        self.repeats = Tally("keyroute_repeats", "Texts that had been accepted before.", ("account",), self.registry)
+        self.unrouted = Tally(
+            "keyroute_unrouted", "Texts to a number that no program has.", ("account",), self.registry
         )
         self.joined = Counter(
             "keyroute_joined_texts",

@@ -8,7 +8,7 @@ the ASGI application, which answers webhooks just the same.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -62,6 +62,8 @@ class Webhooks:
         self.longest = min(_LONGEST, max_body_bytes)
         self._connections: set[_Connection] = set()
         self._sweeping: asyncio.TimerHandle | None = None
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
 
     def __call__(
         self,
@@ -79,6 +81,13 @@ class Webhooks:
             return HttpToolsProtocol(config, server_state, app_state, _loop)
 
         return _Connection(self, server_state, self._connections, usual, loop)
+
+    def lines_of_all(self, server_state: ServerState) -> bytes:
+        """The header lines of every answer; uvicorn makes them anew each second, for the date."""
+        if server_state.default_headers is not self._headers:
+            self._headers = server_state.default_headers
+            self._lines = _lines(self._headers)
+        return self._lines
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         for connection in list(self._connections):
@@ -196,7 +205,7 @@ class _Connection(asyncio.Protocol):
         if transport is None:
             return
         head = _answer_head(answer.status, answer.content_type, answer.headers)
-        date = _lines(tuple(self._server_state.default_headers))
+        date = self._webhooks.lines_of_all(self._server_state)
         transport.write(b"%scontent-length: %d\r\n%s\r\n%s" % (head, len(answer.body), date, answer.body))
         self._busy = False
         self._since = self._loop.time()
@@ -252,9 +261,8 @@ def _answer_head(status: int, content_type: str | None, headers: tuple[tuple[str
         phrase = ""
     more = (("content-type", content_type), *headers) if content_type else headers
     encoded = ((name.encode("latin-1"), value.encode("latin-1")) for name, value in more)
-    return f"HTTP/1.1 {status} {phrase}\r\n".encode("latin-1") + _lines(tuple(encoded))
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode("latin-1") + _lines(encoded)
 
 
-@lru_cache(maxsize=16)
-def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join(b"%s: %s\r\n" % header for header in headers)

@@ -35,11 +35,11 @@ class Endpoint:
                 raise RateLimited("Rate Limited")
             found = await self._operation.handle(self._context, operator, request)
         except StoreUnavailable as error:
-            self._metrics.requests.labels(API_ACCOUNT, type(error).__name__).inc()
+            self._metrics.requests.add(API_ACCOUNT, type(error).__name__)
             return _answer(503, Refusal(message=_AWAY), standing, ("retry-after", "1"))
         except RequestError as error:
             return self._refused(error, standing)
-        self._metrics.requests.labels(API_ACCOUNT, "accepted").inc()
+        self._metrics.requests.add(API_ACCOUNT, "accepted")
         return _answer(self._operation.status, found, standing)
 
     def refuse(self, _: str, error: RequestError) -> Answer:
@@ -47,7 +47,7 @@ class Endpoint:
         return self._refused(error, self._limiter.last(self._operation.limit))
 
     def _refused(self, error: RequestError, standing: Standing | None) -> Answer:
-        self._metrics.requests.labels(API_ACCOUNT, type(error).__name__).inc()
+        self._metrics.requests.add(API_ACCOUNT, type(error).__name__)
         problems = error.problems if isinstance(error, CallRefused) else ()
         refusal = Refusal(message=str(error), errors=list(problems) or None)
         more = []
