@@ -158,7 +158,7 @@ class Run:
 async def _whole(chosen: argparse.Namespace, folder: Path, *others: str, patience: float = 15.0) -> Any:
     """Server, store and worker, and the sink that they deliver to."""
     (port,) = ports(1)
-    config = configure(folder, webhook("hook", port), *others)
+    config = configure(folder, webhook("hook", port, "batch_size = 100"), *others)
     with Receiver(port, folder) as sink:
         async with running(config, chosen.server, patience=patience) as k:
             await asyncio.to_thread(drive, warm_up(k.server.port), folder)
