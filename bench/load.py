@@ -1,4 +1,4 @@
-"""The whole product under load: `python -m bench.load [accept|latency|highest|growth|overload ...] [--help]`.
+"""The whole product under load: `python -m bench.load [accept|cores|latency|highest|growth|overload ...] [--help]`.
 
 Real processes on loopback: a driver that sends signed texts of Twilio and Meta at fixed rates, keyroute with its
 embedded store synced before every answer, a worker, and a sink that notes when each event arrived. Latency counts from
@@ -110,8 +110,8 @@ def _saturated_baseline(chosen: argparse.Namespace, name: str, folder: Path) -> 
         return _rate(sent), 1e6 * (Use.of(pid).processor - before) / count
 
 
-async def _saturated(chosen: argparse.Namespace, folder: Path) -> tuple[float, float, float]:
-    async with running(configure(folder, webhook("hook", 9)), "ingress") as k:
+async def _saturated(chosen: argparse.Namespace, folder: Path, processes: int = 1) -> tuple[float, float, float]:
+    async with running(configure(folder, webhook("hook", 9)), "ingress", processes=processes) as k:
         await asyncio.to_thread(drive, warm_up(k.server.port), folder)
         before = k.use()
         sent = await asyncio.to_thread(drive, _crowd(chosen, k.server.port, chosen.texts), folder)
@@ -121,6 +121,25 @@ async def _saturated(chosen: argparse.Namespace, folder: Path) -> tuple[float, f
         1e6 * (after[name].processor - before[name].processor) / chosen.texts for name in ("server", "store")
     )
     return _rate(sent), server, store
+
+
+def cores(chosen: argparse.Namespace, folder: Path) -> Figures:
+    """What more processes on this machine bring, in turns: accepts a second, and processor time of each."""
+    rounds: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
+    for number in range(chosen.rounds):
+        for processes, taken in rounds.items():
+            place = folder / f"{processes}-{number}"
+            place.mkdir()
+            taken.append(asyncio.run(_saturated(chosen, place, processes)))
+    return {
+        f"{processes} process(es)": {
+            "rates": [round(rate) for rate, _, _ in taken],
+            "rate": round(statistics.median(rate for rate, _, _ in taken)),
+            "processor of the server (µs a request)": round(statistics.median(server for _, server, _ in taken), 1),
+            "processor of the store (µs a request)": round(statistics.median(store for _, _, store in taken), 1),
+        }
+        for processes, taken in rounds.items()
+    }
 
 
 def _check_statuses(sent: Sent) -> None:
@@ -325,6 +344,7 @@ def _by_second(sent: Sent, plan: Plan, memory: Sequence[tuple[float, float, floa
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Figures]] = {
     "accept": accept,
+    "cores": cores,
     "latency": latency,
     "highest": highest,
     "growth": growth,

@@ -147,8 +147,15 @@ class Running:
 
     def use(self) -> dict[str, Use]:
         """What each process uses."""
-        found = {"server": Use.of(self.server.process.pid), "store": Use.of(self.store_pid)}
+        found = {"server": self._server(), "store": Use.of(self.store_pid)}
         return found | {f"worker {n}": Use.of(one.process.pid) for n, one in enumerate(self.workers, 1)}
+
+    def _server(self) -> Use:
+        """All processes of the server together."""
+        pid = self.server.process.pid
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        each = [Use.of(pid), *(Use.of(child) for child in children if child != self.store_pid)]
+        return Use(sum(use.memory for use in each), sum(use.processor for use in each))
 
     async def waiting(self) -> int:
         """How many entries no destination or not every one has settled."""
@@ -183,19 +190,20 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    config: Path, server: Literal["all", "ingress", "apart"] | int = "all", *, patience: float = 15.0
+    config: Path, server: Literal["all", "ingress", "apart"] = "all", *, processes: int = 1, patience: float = 15.0
 ) -> AsyncIterator[Running]:
-    """Runs keyroute: one process for all, one that takes texts, or that and a worker beside it, or so many workers.
+    """Runs keyroute: in `processes` that do all, or that take texts, or that and a worker beside them.
 
     `patience`: how long it may take to start, in seconds.
     """
-    workers = server if isinstance(server, int) else int(server == "apart")
     async with AsyncExitStack() as stack:
-        roles = [] if server == "all" else ["--role", "ingress"]
-        first = await stack.enter_async_context(Keyroute(config, *roles, patience=patience))
+        how = [*([] if server == "all" else ["--role", "ingress"]), "--processes", str(processes)]
+        first = await stack.enter_async_context(Keyroute(config, *how, patience=patience))
         store = await stack.enter_async_context(opened(load(config)))
         info = cast("Mapping[str, int]", await store.redis.info("server"))
-        beside = [await stack.enter_async_context(Keyroute(config, "--role", "worker")) for _ in range(workers)]
+        beside = [Keyroute(config, "--role", "worker")] if server == "apart" else []
+        for worker in beside:
+            await stack.enter_async_context(worker)
         yield Running(first, beside, store, info["process_id"])
 
 

@@ -105,7 +105,7 @@ class EmbeddedServer:
             # The server inherits its lock, and so holds it for exactly as long as it lives.
             pass_fds=(held.fileno(),),
             env=os.environ | {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", _ALLOCATOR)},
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_prepare,
         )
 
     async def ready(self) -> None:
@@ -202,6 +202,9 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
-    # If keyroute is killed its store goes too. What was acknowledged is on disk.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _prepare() -> None:
+    # Whatever signals we hold back, the server must hear that it is to end.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if sys.platform == "linux":
+        # If keyroute is killed its store goes too. What was acknowledged is on disk.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -54,6 +54,14 @@ def unix(path: Path, remedy: str) -> Iterator[tuple[socket.socket, str]]:
                     path.unlink()
 
 
+@contextmanager
+def inherited(fd: int) -> Iterator[tuple[socket.socket, str]]:
+    """The listener that another process has bound, and its name."""
+    with socket.socket(fileno=fd) as listener:
+        name = listener.getsockname()
+        yield listener, f"unix:{name}" if isinstance(name, str) else _url(*name[:2])
+
+
 def _left_behind(path: Path) -> bool:
     """Whether a socket stands there that nobody listens on."""
     try:

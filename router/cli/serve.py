@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
@@ -14,8 +15,10 @@ from router._version import VERSION
 from router.app import create_app
 from router.cli import listen
 from router.cli.options import config_option
-from router.config import load
-from router.service import Role
+from router.cli.processes import Processes
+from router.config import Settings, load
+from router.embedded import EmbeddedServer
+from router.service import EMBEDDED, Role
 from router.telemetry import set_up_logs
 from router.webhooks import KEEP_ALIVE, Webhooks
 
@@ -35,7 +38,19 @@ _UDS = "Stop what listens there, or choose a short path in a folder that can be 
     show_default=True,
     help="ingress takes texts, worker delivers events, all does both.",
 )
-def command(config: Path, host: str | None, port: int | None, uds: Path | None, role: Role) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="How many processes share the address, each in this role: one for each core.",
+)
+@click.option(
+    "--listener", type=int, hidden=True, help="The file descriptor to listen on, of one of several processes."
+)
+def command(
+    config: Path, host: str | None, port: int | None, uds: Path | None, role: Role, processes: int, listener: int | None
+) -> None:
     """Serve the configuration until SIGTERM or Ctrl-C. SIGHUP reads the file again."""
     # uvicorn sends itself the signal again once it has stopped; what is open here is to be closed then too.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,20 +59,40 @@ def command(config: Path, host: str | None, port: int | None, uds: Path | None, 
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     set_up_logs(logging.INFO)
-    if uds is None and host is None and port is None:
-        uds = settings.server.uds
-    port = settings.server.port if port is None else port
-    with listen.unix(uds, _UDS) if uds else listen.tcp(host or settings.server.host, port, _TCP) as (listener, place):
+    with _listening(settings, host, port, uds, listener) as (shared, place):
+        if processes > 1:
+            sys.exit(_several(settings, role, processes, shared))
         app = create_app(settings, role=role, clock=time.time, config=config)
         # Why the start failed is said once and in words, below.
         logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
         try:
-            _Server(_server_config(app, app.state.webhooks), place).run([listener])
+            _Server(_server_config(app, app.state.webhooks), place).run([shared])
         except SystemExit:
             if app.state.failure is None:
                 raise
     if app.state.failure is not None:
         raise app.state.failure
+
+
+def _listening(
+    settings: Settings, host: str | None, port: int | None, uds: Path | None, inherited: int | None
+) -> AbstractContextManager[tuple[socket.socket, str]]:
+    if inherited is not None:
+        return listen.inherited(inherited)
+    if uds is None and host is None and port is None:
+        uds = settings.server.uds
+    if uds:
+        return listen.unix(uds, _UDS)
+    return listen.tcp(host or settings.server.host, settings.server.port if port is None else port, _TCP)
+
+
+def _several(settings: Settings, role: Role, count: int, shared: socket.socket) -> int:
+    """Serves in so many processes; their exit code."""
+    fd = str(shared.fileno())
+    start = "from router.cli import main; main()"
+    command = [sys.executable, "-c", start, "serve", "--config", str(settings.path), "--role", role, "--listener", fd]
+    store = EmbeddedServer(settings.store.data) if settings.store.url == EMBEDDED else None
+    return Processes(command, count, shared.fileno(), store).run()
 
 
 class _Server(uvicorn.Server):

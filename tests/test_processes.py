@@ -1,0 +1,88 @@
+"""Several processes on one address: real ones, with real texts."""
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.commits import until
+from tests.running import Keyroute, Twilio, write_configuration
+
+
+def children(pid: int) -> dict[int, str]:
+    """The processes that a process has started, with their commands."""
+    found = {}
+    for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError):
+            found[int(each)] = Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return found
+
+
+def serving(pid: int) -> set[int]:
+    """Those of them that serve."""
+    return {child for child, command in children(pid).items() if "--listener" in command}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_configuration(tmp_path)
+
+
+async def test_processes_share_an_address_and_a_store(config: Path) -> None:
+    async with Keyroute(config, "--processes", "2") as server:
+        pid = server.process.pid
+        assert len(serving(pid)) == 2
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+            twilio = Twilio(server.origin, session)
+            answers = await asyncio.gather(
+                *(twilio.text(f"SM{i}", "COUPONS", sender=f"+1415555{i:04}") for i in range(40))
+            )
+            again = await twilio.text("SM0", "COUPONS", sender="+14155550000")
+        assert {status for status, _ in answers} == {200}
+        assert again == answers[0]
+        served = children(pid)
+        assert server.stop() == 0
+    assert not any(Path(f"/proc/{child}").exists() for child in served)
+
+
+async def test_one_that_is_killed_is_replaced_and_nothing_is_lost(config: Path) -> None:
+    async with Keyroute(config, "--processes", "2") as server, aiohttp.ClientSession() as session:
+        twilio = Twilio(server.origin, session)
+        (killed, other) = sorted(serving(server.process.pid))
+        taken = {f"SM{i}": await twilio.text(f"SM{i}", "COUPONS") for i in range(5)}
+        os.kill(killed, signal.SIGKILL)
+
+        async def replaced() -> bool:
+            return killed not in serving(server.process.pid) and len(serving(server.process.pid)) == 2
+
+        await until(replaced)
+        assert other in serving(server.process.pid)
+        await server.ready()
+        for name, answer in taken.items():
+            with suppress(aiohttp.ClientError):  # a connection of the one that was killed
+                assert await twilio.text(name, "COUPONS") == answer
+        assert server.log.count("a process ended and is replaced") == 1
+
+
+async def test_a_reload_reaches_each_of_them(config: Path) -> None:
+    async with Keyroute(config, "--processes", "2") as server:
+        os.kill(server.process.pid, signal.SIGHUP)
+
+        async def reloaded() -> bool:
+            return server.log.count("configuration reloaded") == 2
+
+        await until(reloaded)
+
+
+async def test_what_cannot_start_ends_all_and_says_why(config: Path) -> None:
+    async with Keyroute(config, "--processes", "2"):
+        pass
+    config.write_text(config.read_text().replace("shards = 4", "shards = 8"))
+    server = Keyroute(config, "--processes", "2")
+    server.start()
+    assert await asyncio.to_thread(server.process.wait, 20) > 0
+    assert "Set store.shards = 4" in server.log
