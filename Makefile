@@ -9,7 +9,7 @@ CONFIG ?= keyroute.toml
 # More words for the command that is run: `make run ARGS="--port 9000"`, `make test ARGS="-k twilio"`.
 ARGS ?=
 
-.PHONY: run test lint bench crash-test consent-test delivery-test number-test sanitize clean
+.PHONY: run test lint bench bench-baseline bench-load crash-test consent-test delivery-test number-test sanitize clean
 
 run: $(VENV)/installed data/secrets
 	@echo "When it serves, try in another terminal:"
@@ -30,6 +30,14 @@ lint: $(VENV)/installed-test $(VENV)/installed-bench $(VENV)/installed-lint
 
 bench: $(VENV)/installed-test $(VENV)/installed-bench
 	$(BIN)/python -m pytest bench $(ARGS)
+
+# Records the ratios that `make bench` compares with: on a quiet machine, and with the reason in the commit.
+bench-baseline: $(VENV)/installed-test $(VENV)/installed-bench
+	$(BIN)/python -m pytest bench --record-baseline $(ARGS)
+
+# The whole product under load, some 25 minutes; ARGS="accept latency" runs some of it. Writes bench/results/load.{json,html}.
+bench-load: $(VENV)/installed-test $(VENV)/installed-bench
+	$(BIN)/python -m bench.load $(ARGS)
 
 # The whole of it: 50 kills. `make test` does a few.
 crash-test: $(VENV)/installed-test

@@ -68,6 +68,26 @@ def chart(
     return "".join([*parts, "</svg>"])
 
 
+def bars(title: str, values: Mapping[str, tuple[float, float, float]]) -> str:
+    """Bars that lie, each with its name and value; a line at its end spans the lowest and the highest."""
+    longest = max(high for _, _, high in values.values()) or 1.0
+    left, room = 230, _WIDTH - 230 - 90
+    height = 34 * len(values) + 8
+    parts = [
+        f'<h2>{escape(title)}</h2><svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">',
+    ]
+    for place, (name, (value, low, high)) in enumerate(values.items()):
+        top, colour = 34 * place + 6, _COLOURS[place % len(_COLOURS)]
+        end, first, last = (left + room * each / longest for each in (value, low, high))
+        parts.append(
+            f'<text x="{left - 10}" y="{top + 16}" text-anchor="end">{escape(name)}</text>'
+            f'<rect x="{left}" y="{top}" width="{end - left:.1f}" height="22" fill="{colour}"/>'
+            f'<path d="M{first:.1f} {top + 11}H{last:.1f}" stroke="var(--ink)" stroke-width="2"/>'
+            f'<text x="{max(end, last) + 8:.1f}" y="{top + 16}">{_short(value)}</text>'
+        )
+    return "".join([*parts, "</svg>"])
+
+
 def table(rows: Sequence[Sequence[object]]) -> str:
     """A table; the first row names the columns."""
     head, *body = rows

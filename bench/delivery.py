@@ -8,8 +8,6 @@ timed from the acknowledgement of the text to the arrival of its event, and from
 import argparse
 import asyncio
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from typing import Any
 
 from bench.charts import chart, page
 from bench.driver import Plan, Sent, drive, start
+from bench.results import commit, machine
 from bench.servers import Running, Use, braze, configure, ports, running, warm_up, webhook
 from bench.sinks import Arrived, Receiver
 
@@ -303,17 +302,6 @@ def used(before: dict[str, Use], after: dict[str, Use], seconds: float) -> dict[
     }
 
 
-def machine() -> Figures:
-    """Where and of what the figures are."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    return {
-        "python": platform.python_version(),
-        "processors": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "commit": commit.stdout.strip(),
-    }
-
-
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Path], Any]] = {
     "healthy": healthy,
     "batches": batches,
@@ -343,7 +331,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         figures = asyncio.run(_COMMANDS[chosen.command](chosen, Path(folder)))
     if "page" in figures:
         Path(chosen.page).write_text(figures.pop("page"))
-    json.dump({"machine": machine(), "asked": vars(chosen), "found": figures}, sys.stdout, indent=2)
+    json.dump(
+        {"machine": machine() | {"commit": commit()}, "asked": vars(chosen), "found": figures}, sys.stdout, indent=2
+    )
     print()
 
 

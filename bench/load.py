@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -19,9 +20,10 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
-from bench import baselines
+from bench import baselines, results
 from bench.delivery import delays, disorder, used
 from bench.driver import Plan, Sent, drive, start
+from bench.load_page import load_page
 from bench.servers import Running, Use, configure, number_of_program, ports, programs, running, warm_up, webhook
 from bench.sinks import Arrived, Receiver
 
@@ -384,8 +386,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             place.mkdir()
             figures[section] = SECTIONS[section](chosen, place)
             print(section, json.dumps(_short(figures[section]), indent=1, ensure_ascii=False), flush=True)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(json.dumps({"figures": figures}, indent=1, ensure_ascii=False))
+    command = ["python", "-m", "bench.load", *(sys.argv[1:] if arguments is None else arguments)]
+    kept = results.read(chosen.out)["figures"] if chosen.keep and chosen.out.exists() else {}
+    result = results.write(chosen.out, kept | figures, command)
+    chosen.out.with_suffix(".html").write_text(load_page(result))
+    print(f"{chosen.out} has the figures, {chosen.out.with_suffix('.html')} their page.")
 
 
 def _short(found: Any) -> Any:
