@@ -279,8 +279,12 @@ async def _held(k: Running, chosen: argparse.Namespace, folder: Path, **more: An
         taken = [b - a for a, b in zip(sent.due, sent.answered, strict=True) if b]
         return set(sent.statuses) == {"200"} and Latencies(taken).at(99) < _HELD
 
+    async def twice(rate: float) -> bool:
+        """Whatever else this machine does may spoil one of two."""
+        return await held(rate) or await held(rate)
+
     await held(2000.0)
-    return round(await search(held, 2000.0, 40_000.0, 1.04))
+    return round(await search(twice, 2000.0, 40_000.0, 1.06))
 
 
 def overload(chosen: argparse.Namespace, folder: Path) -> Figures:
@@ -364,6 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument(
         "--server", choices=["all", "apart"], default="apart", help="one process, or a worker beside it"
     )
+    options.add_argument("--keep", action="store_true", help="sections of the file that are not run stay in it")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--texts", type=int, default=100_000, help="of a round of accept")
     options.add_argument("--people", type=int, default=100_000)

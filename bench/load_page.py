@@ -19,7 +19,8 @@ _NAMES = {
 _NOTES = {
     "accept": "Texts of Twilio as fast as they are taken, each connection with one under way; each server in its turn, "
     "so many rounds. keyroute verifies, normalises, matches, decides, writes outbox and consent and has the disk "
-    "confirm it before it answers; the empty route reads the body on uvicorn. The line at each bar is the span of its rounds.",
+    "confirm it before it answers; the empty route reads the body on uvicorn. The line at each bar is the span of its "
+    "rounds.",
     "latency": "From the moment a text was due to its acknowledgement and to the request that the platform gets, with "
     "driver, server, store, worker and platform on this machine. Open loop: a pause of the server counts against all "
     "texts that were due in it.",
