@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -22,6 +22,7 @@ from router.platform_api import refused, routes
 from router.ports import Http
 from router.reload import Reloader
 from router.service import Role, Service
+from router.siblings import Siblings
 from router.webhooks import Webhooks
 
 _log = structlog.get_logger("router.app")
@@ -37,10 +38,12 @@ def create_app(
     clock: Callable[[], float] = time.time,
     config: Path | None = None,
     http: Http | None = None,
+    siblings: Siblings | None = None,
 ) -> Starlette:
     """The application. Its lifespan opens the store; with `config`, SIGHUP reads that file again.
 
-    `http` fetches what requests of carriers make necessary, in place of a client of its own.
+    `http` fetches what requests of carriers make necessary, in place of a client of its own. `siblings` are the other
+    processes that serve the same address.
     """
     service = Service(settings, role, clock, http)
 
@@ -51,6 +54,8 @@ def create_app(
         except RouterError as error:
             app.state.failure = error
             raise
+        if siblings:
+            await siblings.open(service.counted)
         gc.freeze()  # the collector need not look at the configuration again and again
         gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
         service.begin_delivery()
@@ -62,12 +67,14 @@ def create_app(
         finally:
             if reloader:
                 await reloader.close()
+            if siblings:
+                await siblings.close()
             await service.stop()
 
     addresses: list[BaseRoute] = [
         Route("/healthz", _healthy),
         Route("/readyz", _readiness(service)),
-        Route("/metrics", _metrics(service)),
+        Route("/metrics", _metrics(service, siblings)),
     ]
     if role != "worker":
         addresses += _ingress(service, clock)
@@ -107,8 +114,9 @@ def _readiness(service: Service) -> Callable[[Request], Awaitable[Response]]:
     return ready
 
 
-def _metrics(service: Service) -> Callable[[Request], Awaitable[Response]]:
+def _metrics(service: Service, siblings: Siblings | None) -> Callable[[Request], Awaitable[Response]]:
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        counted = await siblings.counted() if siblings else service.counted()
+        return Response(counted, media_type=CONTENT_TYPE_LATEST)
 
     return metrics

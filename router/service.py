@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Literal
 
 import structlog
+from prometheus_client import generate_latest
 
 from router.acceptance import Acceptance
 from router.backlog import Backlog
@@ -234,6 +235,10 @@ class Service:
         if self._worker:
             worker, self._worker = self._worker, None
             await worker.stop()
+
+    def counted(self) -> bytes:
+        """The metrics of this process, in Prometheus's format."""
+        return generate_latest(self.metrics.registry)
 
     async def unready(self) -> str | None:
         """Why this process should get no traffic now; None if it should."""

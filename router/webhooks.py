@@ -202,7 +202,7 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, answer: Answer) -> None:
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         head = _answer_head(answer.status, answer.content_type, answer.headers)
         date = self._webhooks.lines_of_all(self._server_state)
@@ -215,7 +215,7 @@ class _Connection(asyncio.Protocol):
             self._loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
-        if self._transport and not self._busy and self._writable:
+        if self._transport and not self._transport.is_closing() and not self._busy and self._writable:
             self._transport.resume_reading()
             if self._unread:
                 self._read()

@@ -34,7 +34,7 @@ ROOMS = [
     "api inbox service",
     "webhooks",
     "platform_api",
-    "reload",
+    "reload siblings",
     "app",
     "cli",
 ]

@@ -9,8 +9,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from router.siblings import merged
 from tests.commits import until
 from tests.running import Keyroute, Twilio, write_configuration
+
+ACCEPTED = "keyroute_requests_total{"
 
 
 def children(pid: int) -> dict[int, str]:
@@ -24,7 +27,7 @@ def children(pid: int) -> dict[int, str]:
 
 def serving(pid: int) -> set[int]:
     """Those of them that serve."""
-    return {child for child, command in children(pid).items() if "--listener" in command}
+    return {child for child, command in children(pid).items() if "--one-of-several" in command}
 
 
 @pytest.fixture
@@ -42,6 +45,14 @@ async def test_processes_share_an_address_and_a_store(config: Path) -> None:
                 *(twilio.text(f"SM{i}", "COUPONS", sender=f"+1415555{i:04}") for i in range(40))
             )
             again = await twilio.text("SM0", "COUPONS", sender="+14155550000")
+            async with session.get(f"{server.origin}/metrics") as response:
+                lines = (await response.text()).splitlines()
+        counted = {
+            line.partition("{")[2]: float(line.rpartition(" ")[2]) for line in lines if line.startswith(ACCEPTED)
+        }
+        assert sum(counted.values()) == 41
+        assert all(line.count('process="') == 1 for line in lines if not line.startswith("#"))
+        assert lines.count("# TYPE keyroute_requests_total counter") == 1
         assert {status for status, _ in answers} == {200}
         assert again == answers[0]
         served = children(pid)
@@ -86,3 +97,20 @@ async def test_what_cannot_start_ends_all_and_says_why(config: Path) -> None:
     server.start()
     assert await asyncio.to_thread(server.process.wait, 20) > 0
     assert "Set store.shards = 4" in server.log
+
+
+def test_the_counts_of_several_are_told_as_one_text() -> None:
+    first = (
+        b'# HELP a_total Some.\n# TYPE a_total counter\na_total{b="c d"} 1.0\n# HELP e Else.\n# TYPE e gauge\ne 2.0\n'
+    )
+    other = b'# HELP a_total Some.\n# TYPE a_total counter\na_total{b="c d"} 3.0\n'
+
+    assert merged({"0": first, "1": other, "2": b""}).decode().splitlines() == [
+        "# HELP a_total Some.",
+        "# TYPE a_total counter",
+        'a_total{process="0",b="c d"} 1.0',
+        'a_total{process="1",b="c d"} 3.0',
+        "# HELP e Else.",
+        "# TYPE e gauge",
+        'e{process="0"} 2.0',
+    ]

@@ -20,7 +20,7 @@ from router.config import load
 from router.reception import Reception
 from router.types import Answer, RawRequest
 from router.webhooks import Webhooks
-from tests.running import DEALS, PUBLIC_URL, TOKEN, write_configuration
+from tests.running import DEALS, PUBLIC_URL, TOKEN, Keyroute, write_configuration
 
 HELP = b"<Response><Message>Deals: call 555.</Message></Response>"
 FORM = "application/x-www-form-urlencoded"
@@ -270,3 +270,17 @@ async def test_silent_connections_are_closed_in_the_end(begun: bytes, monkeypatc
 
 def test_the_reception_that_stands_in_is_called_as_the_real_one() -> None:
     assert Reception.begin.__annotations__.keys() == {"request", "answered", "return"}
+
+
+async def test_requests_that_come_together_are_answered_in_their_order_by_the_real_server(tmp_path: Path) -> None:
+    # On the loop that it really runs on.
+    async with Keyroute(write_configuration(tmp_path)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        connection = Connection(reader, writer)
+        texts = ["help", "COUPONS"] * 300
+        sending = asyncio.create_task(connection.send(*(webhook(20_000 + i, text) for i, text in enumerate(texts))))
+        replies = [await connection.reply() for _ in texts]
+        await sending
+        writer.close()
+
+    assert [b"call 555" in reply.body for reply in replies] == [text == "help" for text in texts]

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -25,15 +25,19 @@ _HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
 class Processes:
-    """Runs `command` several times, and the embedded store beside it, so that it outlives each of them."""
+    """Runs several processes, and the embedded store beside them, so that it outlives each of them."""
 
-    def __init__(self, command: Sequence[str], count: int, inherited: int, store: EmbeddedServer | None) -> None:
-        """`inherited` is the file descriptor of the listener, which all of them share."""
-        self._command = list(command)
-        self._count = count
+    def __init__(
+        self, command: Callable[[int], Sequence[str]], count: int, inherited: int, store: EmbeddedServer | None
+    ) -> None:
+        """`command` makes the command of each, by its number from 0. `inherited` is the file descriptor of the
+        listener, which all of them share.
+        """
+        self._command = command
+        self._numbers = range(count)
         self._inherited = inherited
         self._store = store
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._began = time.monotonic()
         self._ending: float | None = None
         self._replace_at = 0.0
@@ -53,7 +57,7 @@ class Processes:
                 elif heard and heard.si_signo == signal.SIGHUP:
                     self._tell(signal.SIGHUP)
         finally:
-            for process in self._running:
+            for process in self._running.values():
                 process.kill()
             if self._store:
                 self._store.stop()
@@ -63,13 +67,14 @@ class Processes:
     def _look(self) -> None:
         if self._store and not self._store.running:
             self._store.spawn()
-        for process in [process for process in self._running if process.poll() is not None]:
-            self._running.remove(process)
-            if self._ending is None:
-                self._ended(process)
+        for number, process in list(self._running.items()):
+            if process.poll() is not None:
+                del self._running[number]
+                if self._ending is None:
+                    self._ended(process)
         now = time.monotonic()
         if self._ending is None and now >= self._replace_at:
-            self._running += [self._start() for _ in range(self._count - len(self._running))]
+            self._running |= {number: self._start(number) for number in self._numbers if number not in self._running}
         elif self._ending is not None and now - self._ending > _PATIENCE:
             self._tell(signal.SIGKILL)
 
@@ -89,12 +94,12 @@ class Processes:
         self._tell(signal.SIGTERM)
 
     def _tell(self, number: signal.Signals) -> None:
-        for process in self._running:
+        for process in self._running.values():
             process.send_signal(number)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(  # noqa: S603 (our own command)
-            self._command, pass_fds=(self._inherited,), preexec_fn=self._prepare
+            self._command(number), pass_fds=(self._inherited,), preexec_fn=self._prepare
         )
 
     def _prepare(self) -> None:

@@ -4,6 +4,7 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +20,7 @@ from router.cli.processes import Processes
 from router.config import Settings, load
 from router.embedded import EmbeddedServer
 from router.service import EMBEDDED, Role
+from router.siblings import Siblings
 from router.telemetry import set_up_logs
 from router.webhooks import KEEP_ALIVE, Webhooks
 
@@ -45,11 +47,15 @@ _UDS = "Stop what listens there, or choose a short path in a folder that can be 
     show_default=True,
     help="How many processes share the address, each in this role: one for each core.",
 )
-@click.option(
-    "--listener", type=int, hidden=True, help="The file descriptor to listen on, of one of several processes."
-)
+@click.option("--one-of-several", type=(int, int, click.Path(path_type=Path)), hidden=True)
 def command(
-    config: Path, host: str | None, port: int | None, uds: Path | None, role: Role, processes: int, listener: int | None
+    config: Path,
+    host: str | None,
+    port: int | None,
+    uds: Path | None,
+    role: Role,
+    processes: int,
+    one_of_several: tuple[int, int, Path] | None,
 ) -> None:
     """Serve the configuration until SIGTERM or Ctrl-C. SIGHUP reads the file again."""
     # uvicorn sends itself the signal again once it has stopped; what is open here is to be closed then too.
@@ -59,10 +65,17 @@ def command(
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load(config)
     set_up_logs(logging.INFO)
-    with _listening(settings, host, port, uds, listener) as (shared, place):
+    inherited, place_of_ours, folder = one_of_several or (None, 0, None)
+    with _listening(settings, host, port, uds, inherited) as (shared, place):
         if processes > 1:
             sys.exit(_several(settings, role, processes, shared))
-        app = create_app(settings, role=role, clock=time.time, config=config)
+        app = create_app(
+            settings,
+            role=role,
+            clock=time.time,
+            config=config,
+            siblings=Siblings(folder, place_of_ours) if folder else None,
+        )
         # Why the start failed is said once and in words, below.
         logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
         try:
@@ -88,11 +101,15 @@ def _listening(
 
 def _several(settings: Settings, role: Role, count: int, shared: socket.socket) -> int:
     """Serves in so many processes; their exit code."""
-    fd = str(shared.fileno())
     start = "from router.cli import main; main()"
-    command = [sys.executable, "-c", start, "serve", "--config", str(settings.path), "--role", role, "--listener", fd]
+    command = [sys.executable, "-c", start, "serve", "--config", str(settings.path), "--role", role]
     store = EmbeddedServer(settings.store.data) if settings.store.url == EMBEDDED else None
-    return Processes(command, count, shared.fileno(), store).run()
+    with tempfile.TemporaryDirectory(prefix="keyroute-") as folder:  # nobody else can look into it
+
+        def one(number: int) -> list[str]:
+            return [*command, "--one-of-several", str(shared.fileno()), str(number), folder]
+
+        return Processes(one, count, shared.fileno(), store).run()
 
 
 class _Server(uvicorn.Server):
