@@ -69,7 +69,7 @@ def serving(name: str, folder: Path, port: int) -> Iterator[int]:
         command = [sys.executable, "-m", "bench.baselines", name, str(port), str(folder / "appended")]
     process = subprocess.Popen(command, cwd=ROOT)
     try:
-        _wait_for(port, process)
+        wait_for(port, process)
         yield _worker_of(process.pid) if name == "nginx" else process.pid
     finally:
         process.terminate()
@@ -81,7 +81,8 @@ def available() -> list[str]:
     return ["empty", "append", *(["nginx"] if shutil.which("nginx") else [])]
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Returns once a server listens."""
     while process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port)).close()

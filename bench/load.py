@@ -1,4 +1,4 @@
-"""The whole product under load: `python -m bench.load [accept|cores|latency|highest|growth|overload ...] [--help]`.
+"""The whole product under load: `python -m bench.load [SECTION ...] [--help]`.
 
 Real processes on loopback: a driver that sends signed texts of Twilio and Meta at fixed rates, keyroute with its
 embedded store synced before every answer, a worker, and a sink that notes when each event arrived. Latency counts from
@@ -20,7 +20,7 @@ from typing import Any
 
 from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]
 
-from bench import baselines, results
+from bench import asgi, baselines, results
 from bench.delivery import delays, disorder, used
 from bench.driver import Plan, Sent, drive, start
 from bench.load_page import load_page
@@ -104,12 +104,19 @@ def _rate(sent: Sent) -> float:
 def _saturated_baseline(chosen: argparse.Namespace, name: str, folder: Path) -> tuple[float, float]:
     (port,) = ports(1)
     with baselines.serving(name, folder, port) as pid:
-        drive(warm_up(port), folder)
-        before = Use.of(pid).processor
         # A baseline that waits for the disk each time would take minutes over as many.
         count = chosen.texts // 10 if name == "append" else chosen.texts
-        sent = drive(_crowd(chosen, port, count), folder)
-        return _rate(sent), 1e6 * (Use.of(pid).processor - before) / count
+        return _saturated_process(chosen, pid, port, folder, count)
+
+
+def _saturated_process(
+    chosen: argparse.Namespace, pid: int, port: int, folder: Path, count: int
+) -> tuple[float, float]:
+    drive(warm_up(port), folder)
+    before = Use.of(pid).processor
+    sent = drive(_crowd(chosen, port, count), folder)
+    _check_statuses(sent)
+    return _rate(sent), 1e6 * (Use.of(pid).processor - before) / count
 
 
 async def _saturated(chosen: argparse.Namespace, folder: Path, processes: int = 1) -> tuple[float, float, float]:
@@ -141,6 +148,29 @@ def cores(chosen: argparse.Namespace, folder: Path) -> Figures:
             "processor of the store (µs a request)": round(statistics.median(store for _, _, store in taken), 1),
         }
         for processes, taken in rounds.items()
+    }
+
+
+def servers(chosen: argparse.Namespace, folder: Path) -> Figures:
+    """The real application: as `keyroute serve` runs it, and as plain ASGI on uvicorn and, if installed, granian."""
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in ("keyroute serve", *asgi.available())}
+    for number in range(chosen.rounds):
+        for name, taken in rounds.items():
+            place = folder / f"{name}-{number}"
+            place.mkdir()
+            if name == "keyroute serve":
+                taken.append(asyncio.run(_saturated(chosen, place))[:2])
+            else:
+                (port,) = ports(1)
+                with asgi.serving(name, configure(place, webhook("hook", 9)), port) as pid:
+                    taken.append(_saturated_process(chosen, pid, port, place, chosen.texts))
+    return {
+        name: {
+            "rates": [round(rate) for rate, _ in taken],
+            "rate": round(statistics.median(rate for rate, _ in taken)),
+            "processor of the server (µs a request)": round(statistics.median(server for _, server in taken), 1),
+        }
+        for name, taken in rounds.items()
     }
 
 
@@ -350,6 +380,7 @@ def _by_second(sent: Sent, plan: Plan, memory: Sequence[tuple[float, float, floa
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Figures]] = {
     "accept": accept,
+    "servers": servers,
     "cores": cores,
     "latency": latency,
     "highest": highest,

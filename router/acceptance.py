@@ -256,7 +256,8 @@ class Acceptance:
     def _commit(self, prepared: Sequence[Prepared]) -> "asyncio.Future[list[Committed]]":
         began = perf_counter()
         every = asyncio.gather(*(self._commits.commit(one.commit) for one in prepared))
-        every.add_done_callback(lambda _: self._metrics.commit_seconds.observe(perf_counter() - began))
+        if prepared:
+            every.add_done_callback(lambda _: self._metrics.commit_seconds.observe(perf_counter() - began))
         return every
 
     @contextmanager

@@ -39,8 +39,9 @@ KEEP_ALIVE = 75
 _ARRIVAL = 30.0
 #: How often silent connections are looked for, in seconds.
 _SWEEP = 5.0
+_KEPT = "keep-alive"
 #: Headers by which a request asks for more than this protocol does.
-_UNUSUAL = frozenset({"connection", "expect", "transfer-encoding", "upgrade"})
+_UNUSUAL = frozenset({"expect", "transfer-encoding", "upgrade"})
 
 
 class _Head(NamedTuple):
@@ -248,6 +249,7 @@ def _read_head(data: bytes) -> _Head | None:
     target = _TARGET.fullmatch(told.url)
     length = headers.get("content-length")
     usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+    usual = usual and headers.get("connection", _KEPT).lower() == _KEPT
     if not target or not length or not usual or not _UNUSUAL.isdisjoint(headers):
         return None
     return _Head(target[1].decode(), target[2] or b"", headers, len(data), int(length))

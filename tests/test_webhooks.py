@@ -138,6 +138,7 @@ REQUESTS = {
     "chunks": webhook(6).partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n4\r\nBody\r\n0\r\n\r\n",
     "an old version": webhook(7, version="1.0", head="Connection: keep-alive\r\n"),
     "a connection that ends": webhook(8, head="Connection: close\r\n"),
+    "a connection that stays, in so many words": webhook(16, head="Connection: Keep-Alive\r\n"),
     "another method": webhook(9, method="PUT"),
     "another address": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     "no length": b"POST /in/twilio HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -1,9 +1,11 @@
 """Accepting texts: one atomic call for all that wait together, durable before anybody is answered."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -15,6 +17,7 @@ from router.types import ConsentState, Plan, Row
 
 #: The most texts in one call: bounds how long the store's single thread is held.
 _MOST_AT_ONCE = 256
+_STATES_DECIDED = re.compile(rb'"before":"([a-z]+)","after":"([a-z]+)"')
 #: As in lua/commit.lua.
 BUCKET_SECONDS = 21_600
 
@@ -60,6 +63,10 @@ class Committed(NamedTuple):
 Told = Callable[[Committed | StoreUnavailable], object]
 
 
+#: The lines that a plan has in what its texts have in common, and the arguments behind them: see lua/commit.lua.
+PlanArguments = tuple[str, tuple[str | bytes, ...]]
+
+
 class Commits:
     """Gathers the texts that arrive while the store is busy into its next call, in their order of arrival."""
 
@@ -71,7 +78,7 @@ class Commits:
         self._on_failure = on_failure
         self._keys = store.keys
         self._script = store.script("consent", "commit", held=True)
-        self._plans: WeakKeyDictionary[Plan, tuple[str | bytes | int, ...]] = WeakKeyDictionary()
+        self._plans: WeakKeyDictionary[Plan, PlanArguments] = WeakKeyDictionary()
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[tuple[Commit, Told]] = []
         self._task: asyncio.Task[None] | None = None
@@ -149,16 +156,22 @@ class Commits:
         plan = self._plans.get(text.plan)
         if plan is None:
             plan = self._plans[text.plan] = _plan_arguments(text.plan)
+        lines, decisions_and_rows = plan
         return (
-            ",".join(text.destinations),
-            ",".join(text.plan.need_alias),
-            # The newest bucket is still filling, so the full ones behind it must make the window.
-            -(-text.dedupe_seconds // BUCKET_SECONDS),
-            self._unhandled_kept,
-            text.replies_per_hour,
+            "\n".join(
+                (
+                    ",".join(text.destinations),
+                    ",".join(text.plan.need_alias),
+                    # The newest bucket is still filling, so the full ones behind it must make the window.
+                    str(-(-text.dedupe_seconds // BUCKET_SECONDS)),
+                    str(self._unhandled_kept),
+                    str(text.replies_per_hour),
+                    lines,
+                )
+            ),
             text.number,
             text.block,
-            *plan,
+            *decisions_and_rows,
         )
 
 
@@ -181,30 +194,41 @@ def _committed(answer: bytes | list[Any]) -> Committed:
     return Committed(False, decision, tuple(zip(states, seconds, strict=True)))
 
 
-def _plan_arguments(plan: Plan) -> tuple[str | bytes | int, ...]:
-    rows = [row for rows in (*plan.rows, *plan.rows_of_several) for row in rows]
-    decisions = max(len(row.decisions) for row in rows)
-    arguments: list[str | bytes | int] = [
+def _plan_arguments(plan: Plan) -> PlanArguments:
+    parts: dict[tuple[bytes, bytes], int] = {}
+    rows = [_written_rows(of_consent, parts) for of_consent in (*plan.rows, *plan.rows_of_several)]
+    speak = any(len(row.decisions) > 1 for of_consent in (*plan.rows, *plan.rows_of_several) for row in of_consent)
+    lines = (
         ",".join(plan.consents),
         ";".join(",".join(names) for names in plan.overruled_by),
         ",".join(plan.covers),
         ",".join(plan.sought),
         plan.writes,
-        ",".join(plan.languages) if decisions > 1 else "",
-        decisions,
-    ]
-    for row in rows:
-        arguments += (row.before, _specification(row), row.otherwise, *row.decisions)
-        arguments += [b""] * (decisions - len(row.decisions))
-    return tuple(arguments)
-
-
-def _specification(row: Row) -> str:
-    """What `read_row` in lua/commit.lua takes apart."""
-    return (
-        f"{row.after} {row.renews:d} {row.expires_in} {row.lapses_to or ''} {row.asks_again_in} "
-        f"{row.recorded:d} {row.language} {row.block}"
+        ",".join(plan.languages) if speak else "",
+        str(len(parts)),
     )
+    return "".join(f"{line}\n" for line in lines), (*chain.from_iterable(parts), *rows)
+
+
+def _written_rows(rows: Sequence[Row], parts: dict[tuple[bytes, bytes], int]) -> str:
+    """What `read_row` in lua/commit.lua takes apart. The rows of most plans decide the same but for the states."""
+    lines = []
+    for row in rows:
+        otherwise = _written_decision(row.otherwise, parts) if row.otherwise else "-"
+        decisions = ",".join(_written_decision(decision, parts) for decision in row.decisions)
+        lines.append(
+            f"\n{row.before} {row.after} {row.renews:d} {row.expires_in} {row.lapses_to or ''} {row.asks_again_in} "
+            f"{row.recorded:d} {row.language} {row.block} {otherwise} {decisions}"
+        )
+    return "".join(lines)
+
+
+def _written_decision(decision: bytes, parts: dict[tuple[bytes, bytes], int]) -> str:
+    found = _STATES_DECIDED.search(decision)  # what people write stands in JSON's own quotes, so it cannot be meant
+    if found is None:
+        raise ValueError("a decision does not say from which state to which")
+    place = parts.setdefault((decision[: found.start()], decision[found.end() :]), len(parts))
+    return f"{place}:{found[1].decode()}:{found[2].decode()}"
 
 
 def _microseconds(seconds: float) -> int:

@@ -2,19 +2,23 @@
 --
 -- KEYS[i]  the i-th sender's record, `PREFIX:{SHARD}:person:SENDER`; all else that is touched shares its tag.
 -- ARGV     now in µs, how many kinds of text follow, and for each kind how many arguments it has, and these:
---   1 destinations, comma between, or '' for none      2 those of them that need an alias
---   3 how many buckets back a text may have been seen  4 how many records of texts that nobody is told of are kept
---   5 replies allowed an hour    6 our number, for that limit
---   7 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
---   8 the consents that it may be about, comma between    9 those that overrule each of them, semicolon between
---  10 the programs of the account that is written to, if it is one
---  11 the state that the one it is about is sought by, in the order of preference, comma between
---  12 what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
---  13 the languages of the replies, if there are several: the person's own counts
---  14 how many decisions a row has
---  15 the rows: for each consent, for each of the five states: STATE, its specification (see `read_row`), what is decided if
---     the reply is one too many or the text is late, or '', and the decisions, one a language (or '' for the first)
---  Once more as many rows, if there are others for somebody who is subscribed to several of the consents.
+--   1 lines:  destinations, comma between, or '' for none
+--             those of them that need an alias
+--             how many buckets back a text may have been seen
+--             how many records of texts that nobody is told of are kept
+--             replies allowed an hour
+--             the consents that it may be about, comma between
+--             those that overrule each of them, semicolon between
+--             the programs of the account that is written to, if it is one
+--             the state that the one it is about is sought by, in the order of preference, comma between
+--             what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
+--             the languages of the replies, if there are several: the person's own counts
+--             how many decisions there are that differ in more than the states
+--   2 our number, for the limit of replies
+--   3 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
+--   4 for each decision what stands before the states, and what behind them
+--   then for each consent its rows (see `read_row`); once more as many, if there are others for somebody who is subscribed
+--   to several of the consents.
 --  Then for each text: which kind it is of, the digest of its message id, the message, the record of a text that nobody is
 --  told of, or '', and when a late text was written, in µs, or 0 for one that comes in its turn.
 -- Returns for each text the decision, and for a repeat {the decision taken the first time, and for each consent that it may
@@ -24,7 +28,6 @@
 
 -- The dedupe window is kept in buckets of this many seconds, so that it expires without a look at each text.
 local BUCKET = 21600
-local STATES = 5
 -- How many characters of a decision's digest stand for it.
 local ANSWER = 16
 
@@ -71,26 +74,35 @@ local function split_lists(lists)
   return found
 end
 
--- The rows of a text stand in ARGV behind its kind; only those that count are taken apart.
+-- A decision is written PLACE:BEFORE:AFTER, the place among those of its kind; `-` is none.
+local function read_decision(text, written)
+  if written == '-' then
+    return ''
+  end
+  if not text.read[written] then
+    local place, before, after = string.match(written, '^(%d+):(%a+):(%a+)$')
+    local at = text.parts + 2 * tonumber(place)
+    text.read[written] = string.format('%s"before":"%s","after":"%s"%s', ARGV[at], before, after, ARGV[at + 1])
+  end
+  return text.read[written]
+end
+
+-- The rows of a consent are lines, one for each state; only those that count are taken apart. `otherwise` is what is decided if
+-- the reply is one too many or the text is late, `decisions` one for each language, or one for all.
 local function read_row(text, consent, state, several)
-  local width = 3 + text.decisions
-  local at = text.rows + (consent - 1) * STATES * width
-  if several then
-    at = at + #text.consents * STATES * width
-  end
-  while ARGV[at] ~= state do
-    at = at + width
-  end
-  if not text.read[at] then
-    local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block =
-      string.match(ARGV[at + 1], '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*)$')
-    text.read[at] = {
+  local place = consent + (several and #text.consents or 0)
+  local name = place .. state
+  if not text.read[name] then
+    local line = string.match(ARGV[text.rows + place - 1], '\n' .. state .. ' ([^\n]*)')
+    local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block, otherwise, decisions =
+      string.match(line, '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*) (%S+) (%S+)$')
+    text.read[name] = {
       after = after, renews = renews == '1', expires_in = tonumber(expires_in), lapses_to = lapses_to,
       asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
-      otherwise = ARGV[at + 2], decisions = at + 3,
+      otherwise = read_decision(text, otherwise), decisions = split(decisions),
     }
   end
-  return text.read[at]
+  return text.read[name]
 end
 
 -- The fields of a person that bear on texts of a kind.
@@ -178,7 +190,7 @@ local function write_consent(person, text, name, row, current, overrules)
   local written = write_state(row.after, since, lapses_at, fallback)
   redis.call('HSET', person, 'consent:' .. name, written)
   -- An opt-out of an account must hold also once a program of it has moved to another account.
-  for _, program in ipairs(text.covers) do
+  for _, program in ipairs(split(text.covers)) do
     if redis.call('HEXISTS', person, 'consent:' .. program) == 1 then
       redis.call('HSET', person, 'consent:' .. program, written)
     end
@@ -240,16 +252,16 @@ end
 -- The decision in the person's language, as far as there is one; who speaks fr-CA also reads fr.
 local function in_language(text, row, language)
   local alike
-  if language and text.decisions > 1 then
+  if language and row.decisions[2] then
     for i, name in ipairs(split(text.languages)) do
-      local decision = ARGV[row.decisions + i - 1]
-      if name == language and decision ~= '' then
-        return decision
+      local decision = row.decisions[i]
+      if decision and name == language then
+        return read_decision(text, decision)
       end
-      alike = alike or decision ~= '' and spoken(name) == spoken(language) and decision
+      alike = alike or spoken(name) == spoken(language) and decision
     end
   end
-  return alike or ARGV[row.decisions]
+  return read_decision(text, alike or row.decisions[1])
 end
 
 local function note(person, text, row, known_language)
@@ -342,15 +354,18 @@ end
 
 local at = 3
 
+local LINES = '^' .. string.rep('([^\n]*)\n', 12)
+
 local function read_kind(width)
+  local destinations, need_alias, buckets, undelivered_kept, reply_limit, consents, overruled_by, covers, sought, writes,
+    languages, decisions = string.match(ARGV[at], LINES)
   local kind = {
-    destinations = ARGV[at], need_alias = split(ARGV[at + 1]), buckets = tonumber(ARGV[at + 2]),
-    undelivered_kept = ARGV[at + 3], reply_limit = tonumber(ARGV[at + 4]), number = ARGV[at + 5], block = ARGV[at + 6],
-    consents = split(ARGV[at + 7]), overruled_by = split_lists(ARGV[at + 8]), covers = split(ARGV[at + 9]),
-    sought = ARGV[at + 10], writes = ARGV[at + 11], languages = ARGV[at + 12], decisions = tonumber(ARGV[at + 13]),
-    rows = at + 14, read = {},
+    destinations = destinations, need_alias = split(need_alias), buckets = tonumber(buckets),
+    undelivered_kept = undelivered_kept, reply_limit = tonumber(reply_limit), consents = split(consents),
+    overruled_by = split_lists(overruled_by), covers = covers, sought = sought, writes = writes, languages = languages,
+    number = ARGV[at + 1], block = ARGV[at + 2], parts = at + 3, rows = at + 3 + 2 * tonumber(decisions), read = {},
   }
-  kind.others = width - 14 > #kind.consents * STATES * (3 + kind.decisions)
+  kind.others = at + width - kind.rows > #kind.consents
   kind.fields = fields_of(kind)
   kind.__index = kind  -- its texts have what it has
   return kind
