@@ -359,7 +359,7 @@ def _by_second(sent: Sent, plan: Plan, memory: Sequence[tuple[float, float, floa
             second,
             taken[second],
             refused[second],
-            *next((use for at, *use in memory if at >= began + second), (0.0, 0.0)),
+            *next((use for at, *use in memory if at >= began + second), memory[-1][1:]),
         ]
         for second in range(length)
     ]
