@@ -35,7 +35,7 @@ bench: $(VENV)/installed-test $(VENV)/installed-bench
 bench-baseline: $(VENV)/installed-test $(VENV)/installed-bench
 	$(BIN)/python -m pytest bench --record-baseline $(ARGS)
 
-# The whole product under load, some 25 minutes; ARGS="accept latency" runs some of it. Writes bench/results/load.{json,html}.
+# The whole product under load, some 30 minutes; ARGS="accept latency" runs some of it. Writes bench/results/load.{json,html}.
 bench-load: $(VENV)/installed-test $(VENV)/installed-bench
 	$(BIN)/python -m bench.load $(ARGS)
 

@@ -5,7 +5,6 @@ Granian must be installed by hand (`pip install granian`): keyroute does not nee
 """
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.applications import Starlette
 
-from bench.baselines import wait_for
-from bench.driver import ROOT
+from bench.baselines import started
 from router.app import create_app
 from router.config import load
 
@@ -42,13 +40,8 @@ def serving(name: str, config: Path, port: int) -> Iterator[int]:
         command = [*how, "--factory", "--port", str(port), "bench.asgi:application"]
     else:
         command = ["bench.asgi", str(port)]
-    process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)
-    try:
-        wait_for(port, process)
-        yield _worker_of(process.pid) if name == "granian" else process.pid
-    finally:
-        process.terminate()
-        process.wait()
+    with started([sys.executable, "-m", *command], port, environment) as pid:
+        yield _worker_of(pid) if name == "granian" else pid
 
 
 def _worker_of(pid: int) -> int:

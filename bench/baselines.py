@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,16 +61,22 @@ def _application(endpoint: object) -> Starlette:
 
 @contextmanager
 def serving(name: str, folder: Path, port: int) -> Iterator[int]:
-    """Runs one of `available` and gives its process id."""
+    """Runs one of `available` and gives the id of the process that does the work."""
+    command = [sys.executable, "-m", "bench.baselines", name, str(port), str(folder / "appended")]
     if name == "nginx":
         (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port))
         command = [shutil.which("nginx") or "nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]
-    else:
-        command = [sys.executable, "-m", "bench.baselines", name, str(port), str(folder / "appended")]
-    process = subprocess.Popen(command, cwd=ROOT)
+    with started(command, port) as pid:
+        yield _worker_of(pid) if name == "nginx" else pid
+
+
+@contextmanager
+def started(command: Sequence[str], port: int, environment: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Runs a server that listens on a port, and gives its process id; `environment` is ours if not given."""
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
     try:
-        wait_for(port, process)
-        yield _worker_of(process.pid) if name == "nginx" else process.pid
+        _wait_for(port, process)
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
@@ -81,7 +87,7 @@ def available() -> list[str]:
     return ["empty", "append", *(["nginx"] if shutil.which("nginx") else [])]
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Returns once a server listens."""
     while process.poll() is None:
         try:

@@ -206,12 +206,12 @@ class Run:
 
 
 @asynccontextmanager
-async def _whole(chosen: argparse.Namespace, folder: Path, *others: str, patience: float = 15.0) -> Any:
+async def _whole(chosen: argparse.Namespace, folder: Path) -> Any:
     """Server, store and worker, and the sink that they deliver to."""
     (port,) = ports(1)
-    config = configure(folder, webhook("hook", port, "batch_size = 100"), *others)
+    config = configure(folder, webhook("hook", port, "batch_size = 100"))
     with Receiver(port, folder) as sink:
-        async with running(config, chosen.server, patience=patience) as k:
+        async with running(config, chosen.server) as k:
             await asyncio.to_thread(drive, warm_up(k.server.port), folder)
             yield k, sink
 

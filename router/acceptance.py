@@ -119,7 +119,7 @@ class Acceptance:
         return accepted, found.problems
 
     async def commit(self, routing: Routing, account: str, prepared: Sequence[Prepared]) -> list[Accepted]:
-        """The same for texts that are prepared already."""
+        """Makes prepared texts durable, in their order."""
         return await self._committed(routing, account, prepared, self._commit(prepared))
 
     async def _committed(

@@ -14,7 +14,7 @@ from router.types import Answer, RawRequest
 class Inbox:
     """An address that takes raw requests: reads the body up to the cap, hands it over, sends the answer.
 
-    Plain ASGI: this is the busiest address of all, and needs neither a request nor a response object.
+    Plain ASGI, without request and response objects. Most webhooks do not come so far: see `router.webhooks`.
     """
 
     def __init__(

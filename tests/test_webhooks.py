@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,6 @@ import pytest
 import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from starlette.applications import Starlette
 from twilio.request_validator import RequestValidator
 
 from router.app import create_app
@@ -61,7 +60,6 @@ class Server:
     """The real application behind uvicorn on a socket."""
 
     port: int
-    app: Starlette
     uvicorn: uvicorn.Server
 
     @asynccontextmanager
@@ -108,19 +106,27 @@ class Connection:
 
 
 @asynccontextmanager
+async def _running(server: uvicorn.Server) -> AsyncIterator[int]:
+    """Runs a server, and gives its port."""
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(running, 20)
+
+
+@asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Server]:
     """Serves the configuration as `keyroute serve` does."""
     app = create_app(load(write_configuration(folder, account="retries = true")), role="ingress")
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, http=app.state.webhooks, log_config=None, server_header=False, lifespan="on")
     )
-    async with AsyncExitStack() as stack:
-        running = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
-        stack.push_async_callback(asyncio.wait_for, running, 20)
-        stack.callback(setattr, server, "should_exit", True)
-        yield Server(server.servers[0].sockets[0].getsockname()[1], app, server)
+    async with _running(server) as port:
+        yield Server(port, server)
 
 
 @pytest.fixture
@@ -232,14 +238,8 @@ async def of(reception: Slow) -> AsyncIterator[Server]:
     webhooks = Webhooks(reception, 1_000_000, lambda: 0.0)  # type: ignore[arg-type]  # what is used of it
     config = uvicorn.Config(application, port=0, http=webhooks, log_config=None, lifespan="off")  # type: ignore[arg-type]
     server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.005)  # uvicorn tells nobody when it has started
-    try:
-        yield Server(server.servers[0].sockets[0].getsockname()[1], Starlette(), server)
-    finally:
-        server.should_exit = True
-        await asyncio.wait_for(running, 20)
+    async with _running(server) as port:
+        yield Server(port, server)
 
 
 async def test_what_is_under_way_when_the_server_ends_is_answered_first() -> None:

@@ -83,16 +83,16 @@ class Commits:
         self._waiting: list[tuple[Commit, Told]] = []
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many texts wait for the next call."""
+        return len(self._waiting)
+
     def commit(self, text: Commit) -> "asyncio.Future[Committed]":
         """Puts a text in line; done once it is durable. On `StoreUnavailable` it may be recorded or not."""
         done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
         self.submit(text, partial(_settle, done))
         return done
-
-    @property
-    def waiting(self) -> int:
-        """How many texts wait for the next call."""
-        return len(self._waiting)
 
     def submit(self, text: Commit, told: Told) -> None:
         """The same for who has no use for a future: `told` is called once it is durable, or with why it may not be."""
