@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import inf
 from urllib.parse import urlencode
 
 import orjson
@@ -54,14 +55,23 @@ class AccessTokens:
                 )
                 error.retryable, error.retry_after = True, MISCONFIGURED_PAUSE
             raise error
-        try:
-            answer = orjson.loads(response.body)
-            token, lasts = str(answer["access_token"]), float(answer["expires_in"])
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        given = _given(response.body)
+        if given is None:
             raise DeliveryError(
                 "The answer has no access_token with expires_in. Check token_url.",
                 retryable=True,
                 retry_after=MISCONFIGURED_PAUSE,
-            ) from None
-        self._token = token
+            )
+        self._token, lasts = given
         self._renew_at = self._clock() + lasts - min(_AHEAD, lasts / 10)
+
+
+def _given(answer: bytes) -> tuple[str, float] | None:
+    """The token in an answer, and how long it lasts, in seconds; None for anything else, which would be sent as one."""
+    try:
+        said = orjson.loads(answer)
+        token, lasts = said["access_token"], float(said["expires_in"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return None
+    usable = isinstance(token, str) and token and token.isascii() and token.isprintable()
+    return (token, lasts) if usable and 0 < lasts < inf else None

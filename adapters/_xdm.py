@@ -40,7 +40,7 @@ def consent(
             said["reason"] = f"{event.decision.keyword or 'opt-out'} by text"[:_REASON_LIMIT]
     subscriber = {event.message.sender: {"time": at, "source": _SOURCE}}
     named = {
-        subscriptions[program]: {"val": value, "type": "sms", "subscribers": subscriber}
+        subscriptions[program]: {"val": value, "type": channel(event), "subscribers": subscriber}
         for program, value in values.items()
         if program in subscriptions
     }

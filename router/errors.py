@@ -22,6 +22,7 @@ RouterError
 ├── UnusableFile          a file that is to be imported cannot be read at all
 ├── NoSuchLetter          no dead letter has that id
 ├── OutdatedLetter        the person has said something else since
+├── NowhereToGo           the destination of a dead letter is not configured
 ├── LedgerUnavailable     the ledger's files cannot be read or written now
 ├── DamagedLedger         a row or a file of the ledger is not as it was written
 ├── AdapterError          a carrier or platform adapter cannot be used
@@ -166,6 +167,10 @@ class NoSuchLetter(RouterError):
 
 class OutdatedLetter(RouterError):
     """Delivering the dead letter now would tell the platform what the person has taken back since."""
+
+
+class NowhereToGo(RouterError):
+    """The destination that a dead letter was meant for is not configured."""
 
 
 class LedgerUnavailable(RouterError):

@@ -24,7 +24,7 @@ from router.ports import Http
 from router.reception import Reception
 from router.routing import Routing
 from router.spill import Spill
-from router.store import Commits, DeadLetters, Outbox, Parts, People, Store
+from router.store import LEDGER, Commits, DeadLetters, Outbox, Parts, People, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import RawRequest
@@ -85,8 +85,10 @@ class Service:
             clock=clock,
             on_failure=self.outage.begin,
         )
-        self.backlog = Backlog(lambda: self.settings.limits.waiting_deliveries, self.metrics, clock)
         self.dead = DeadLetters(self.store, settings.store.unhandled_kept)
+        self.backlog = Backlog(
+            self.store, self.dead, lambda: self.settings.limits.waiting_deliveries, self.metrics, clock
+        )
         acceptance = Acceptance(
             commits,
             People(self.store),
@@ -121,7 +123,9 @@ class Service:
                 await self.outage.over_within(_LONGEST_START)
                 opened.push_async_callback(self._outbound.close)
                 opened.push_async_callback(cancelled, [asyncio.create_task(self._sweep())])
-            watch = asyncio.create_task(self.backlog.watch(self._outbox))
+            # Where texts come in, the outage says whether the store is up.
+            told = (self.metrics.store_up.set,) if self.role == "worker" else ()
+            watch = asyncio.create_task(self.backlog.watch(self._outbox, *told))
             opened.push_async_callback(cancelled, [watch])
             opened.push_async_callback(self._end_delivery)
             self._open = opened.pop_all()
@@ -224,6 +228,7 @@ class Service:
     async def _new_worker(self, settings: Settings, routing: Routing) -> "Worker":
         # Imported so late because the HTTP client alone takes 200 ms to import, and texts can be taken before.
         module = await asyncio.to_thread(importlib.import_module, "router.delivery.worker")
+        self.metrics.begin(name for name in routing.lanes if name != LEDGER)
         block = self.pipeline.block
         worker: Worker = module.Worker(settings, routing, self.store, self._owner, block, self.metrics, self._clock)
         return worker
@@ -250,4 +255,5 @@ class Service:
             await self.store.ping()
         except StoreUnavailable as error:
             return str(error)
-        return self.backlog.too_much
+        # A worker takes no texts: it is what makes less of those that wait.
+        return self.backlog.too_much if self.role != "worker" else None

@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TextIO
 
 import structlog
@@ -12,6 +13,9 @@ from prometheus_client.registry import Collector
 
 #: Upper bounds in seconds: fine below the budget of 10 ms, and at the 3, 5, 10 and 15 s that platforms quote.
 _LATENCIES = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 3, 5, 10, 15, 60, 600, 3600)
+
+#: What counts `Metrics.failures`.
+PARTS = ("adapter", "alias check", "aliases", "backlog", "dispatch", "lane", "leases", "ledger", "parts", "watch")
 
 
 def set_up_logs(level: int, stream: TextIO = sys.stderr) -> None:
@@ -98,7 +102,9 @@ class Metrics:
             "keyroute_commit_seconds", "From decided to durable.", registry=self.registry, buckets=_LATENCIES
         )
         self.store_up = Gauge(
-            "keyroute_store_up", "Whether texts go to the store (1) or not (0).", registry=self.registry
+            "keyroute_store_up",
+            "Whether texts go to the store (1) or not (0); of a worker, whether it answers.",
+            registry=self.registry,
         )
         self.replayed = Counter(
             "keyroute_replayed", "Requests taken from the spill file after an outage.", registry=self.registry
@@ -131,7 +137,12 @@ class Metrics:
         )
         self.waiting = Gauge(
             "keyroute_waiting_deliveries",
-            "Entries of the outbox that the slowest destination has not settled, and people who wait by themselves.",
+            "Entries of the outbox that the slowest destination has not settled, without what waits by itself.",
+            registry=self.registry,
+        )
+        self.too_much_waits = Gauge(
+            "keyroute_too_much_waits",
+            "Whether so much waits, or the store is so full, that /readyz asks for no more texts (1) or not (0).",
             registry=self.registry,
         )
         self.oldest_waiting = Gauge(
@@ -144,6 +155,19 @@ class Metrics:
             "keyroute_waiting_people",
             "People whose events wait by themselves: for their alias, or because they failed while others were taken.",
             ("destination",),
+            registry=self.registry,
+        )
+        self.oldest_parked = Gauge(
+            "keyroute_oldest_waiting_person_seconds",
+            "How long the first event of those people has waited; of a few people of each shard, when there are many.",
+            ("destination",),
+            registry=self.registry,
+        )
+        self.dead_letters = Gauge(
+            "keyroute_dead_letters",
+            "Dead letters that there are: deliveries given up on, and what was not handled (requests and texts that "
+            "nobody could be told of).",
+            ("kind",),
             registry=self.registry,
         )
         self.store_memory = Gauge("keyroute_store_memory_bytes", "Memory that the store uses.", registry=self.registry)
@@ -159,6 +183,9 @@ class Metrics:
             ("part",),
             registry=self.registry,
         )
+        # From 0 on, as in `begin`.
+        for part in PARTS:
+            self.failures.labels(part)
         self.ledger_rows = Counter(
             "keyroute_ledger_rows", "Rows that were written into the ledger of consent.", registry=self.registry
         )
@@ -174,7 +201,28 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.ledger_segments.labels("failed")
         self.shards = Gauge("keyroute_shards_held", "Shards that this process works on.", registry=self.registry)
         self.reloads = Counter(
             "keyroute_reloads", "Reloads of the configuration (done, refused).", ("outcome",), registry=self.registry
         )
+        self.reloads.labels("refused")
+
+    def begin(self, destinations: Iterable[str]) -> None:
+        """Counts the deliveries to destinations from 0 on: Prometheus sees no increase in a series that begins at 1."""
+        for name in destinations:
+            for outcome in ("delivered", "retried", "dead"):
+                self.deliveries.labels(name, outcome)
+
+    def end(self, destinations: Iterable[str]) -> None:
+        """Shows nothing more that is said of destinations now: what stood last would stand for ever."""
+        for name in destinations:
+            for gauge in (self.oldest_waiting, self.parked, self.oldest_parked):
+                _remove(gauge, name)
+            for number in ("known", "unknown"):
+                _remove(self.delivery_objective, name, number)
+
+
+def _remove(gauge: Gauge, *labels: str) -> None:
+    with suppress(KeyError):  # it never had a value
+        gauge.remove(*labels)

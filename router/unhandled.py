@@ -1,5 +1,7 @@
 """Records of requests and texts that nobody could be told of; `keyroute dead` shows them and takes them again."""
 
+import json
+import re
 from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Any
@@ -25,7 +27,7 @@ def request_record(
     """An authentic request that makes no sense, with these headers and without the secrets that it shows."""
     query, body = request.query, request.body
     for secret in secrets:
-        for written in (secret.encode(), quote(secret, safe="").encode(), quote_plus(secret).encode()):
+        for written in _written_forms(secret):
             query, body = query.replace(written, b"..."), body.replace(written, b"...")
     kept = replace(
         request,
@@ -35,6 +37,14 @@ def request_record(
     )
     cut = len(query) > MOST_KEPT or len(body) > MOST_KEPT
     return _record("request", reason, at, request.account, {"request": request_fields(kept), "cut": cut})
+
+
+def _written_forms(secret: str) -> set[bytes]:
+    """As it stands, and as it is written in a form or a query (with the digits of `%2f` in either case), or in JSON."""
+    forms = {secret, quote(secret, safe=""), quote_plus(secret)}
+    forms |= {re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), form) for form in forms}
+    forms |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+    return {form.encode() for form in forms if form}
 
 
 def unheard(route: Route, plan: Plan, destinations: tuple[str, ...], text: Inbound) -> str:

@@ -1,11 +1,13 @@
 """The dashboard and the alerts speak of metrics that there are, with labels and buckets that these have."""
 
+import asyncio
 import json
 import re
 from pathlib import Path
 
 import aiohttp
 
+from router.telemetry import PARTS
 from tests.running import Keyroute, Twilio, write_configuration
 from tests.standins.receiver import Receiver
 
@@ -29,13 +31,37 @@ async def test_every_metric_with_its_labels_is_among_those_of_a_server_that_has_
     names |= {f"{name}_{part}" for name in names for part in ("bucket", "count")}
     used = EXPRESSIONS + ["".join(alert) for alert in ALERTS]
 
-    assert len(ALERTS) == 7
+    assert len(ALERTS) == 12
     for expression in used:
         assert set(re.findall(r"keyroute_\w+", expression)) <= names, expression
         for bound in re.findall(r'le="([^"]+)"', expression):
             assert f'le="{bound}"' in metrics, expression
         for number in re.findall(r'number="([^"]+)"', expression):
             assert f'number="{number}"' in metrics, expression
+
+
+async def test_what_alerts_look_for_is_counted_from_nothing_on(tmp_path: Path) -> None:
+    """Prometheus sees no increase in a series that begins at 1, and so would not tell of the first."""
+    config = write_configuration(tmp_path, crm="http://127.0.0.1:1")
+    async with aiohttp.ClientSession() as session, Keyroute(config) as server, asyncio.timeout(10):
+        metrics = ""
+        while 'outcome="dead"' not in metrics:  # the worker starts a moment after the server
+            async with session.get(f"{server.origin}/metrics") as response:
+                metrics = await response.text()
+
+    assert 'keyroute_deliveries_total{destination="crm",outcome="dead"} 0.0' in metrics
+    assert 'keyroute_ledger_segments_total{outcome="failed"} 0.0' in metrics
+    assert 'keyroute_reloads_total{outcome="refused"} 0.0' in metrics
+    for part in PARTS:
+        assert f'keyroute_failures_total{{part="{part}"}} 0.0' in metrics
+
+
+def test_every_part_that_can_fail_is_counted_from_nothing_on() -> None:
+    source = "\n".join(path.read_text() for path in (DOCS.parent / "router").rglob("*.py"))
+    counted = set(re.findall(r'failures\.labels\("([^"]+)"\)', source))
+    counted |= set(re.findall(r'\("([a-z ]+)", (?:self\._(?:hold_leases|watch)|\w+\.run)\)', source))
+
+    assert counted == set(PARTS)
 
 
 def test_every_panel_says_what_it_shows_and_none_lies_over_another() -> None:

@@ -21,7 +21,7 @@ from router.config import load
 from router.store import DeadLetters, Store
 from tests.running import ALERTS, BRAZE_KEY, Keyroute, Twilio, write_configuration
 from tests.standins._server import Server
-from tests.standins.adobe import CLIENT_SECRET, Adobe
+from tests.standins.adobe import CLIENT_SECRET, Adobe, destination
 from tests.standins.braze import Braze
 from tests.standins.faults import LOST_ANSWERS, OF_ADOBE, QUEUED, REFUSALS, TOO_LARGE, Faults
 from tests.standins.receiver import Receiver
@@ -41,27 +41,7 @@ BEFORE, AFTER = 2.0, 0.5
 #: What is taken to be a stall of the platforms, in seconds, and how long after it requests from before may arrive.
 STALL, BEHIND = 0.5, 1.0
 TEXTS = ("COUPONS", "what is this", "STATUS now", "thanks", "START", "STOP")
-
-DESTINATIONS = """
-[programs.alerts.destinations.aep]
-[destinations.aep]
-platform = "adobe"
-url = "{adobe}"
-token_url = "{adobe}/ims/token/v3"
-inlet = "0f0e0d0c"
-ims_org = "0123@AdobeOrg"
-client_id = "client-1"
-client_secret = "file:adobe.secret"
-scopes = ["openid"]
-consent_flow = "flow-c"
-consent_dataset = "set-c"
-event_flow = "flow-e"
-event_dataset = "set-e"
-event_schema = "https://ns.adobe.com/acme/schemas/1"
-tenant = "_acme"
-allow_private = true
-timeout_seconds = 1
-"""
+ADOBE = "allow_private = true\ntimeout_seconds = 1\n"
 
 #: An event's name at a platform, and when it arrived there.
 Arrivals = list[tuple[str, str, float]]
@@ -124,7 +104,10 @@ async def test_nothing_is_lost_swapped_or_doubled_for_nothing(tmp_path: Path, te
             await running.enter_async_context(platform)
             platform.random_faults = Faults(RATE, chance.randrange(2**32), MODES[type(platform)])
         config = write_configuration(
-            tmp_path, crm=w.receiver.url, braze=w.braze.url, extra=DESTINATIONS.format(adobe=w.adobe.origin)
+            tmp_path,
+            crm=w.receiver.url,
+            braze=w.braze.url,
+            extra="[programs.alerts.destinations.aep]\n" + destination(w.adobe.origin, ADOBE),
         )
         config.write_text(
             config.read_text()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import orjson
+import pytest
 
 from router.config import load
 from router.records import read_request
@@ -36,6 +37,22 @@ def test_headers_that_the_carrier_speaks_in_are_kept_and_secrets_are_not(tmp_pat
     assert kept.query == b"token=...&again=...&raw=...&id=1"
     assert (kept.body, kept.path, record["cut"]) == (b"STOP", "/in/gateway", False)
     assert set(account.secrets) == {"a secret/token", "password"}
+
+
+@pytest.mark.parametrize("written", [b"a%20secret%2ftoken%22", b"a+secret%2ftoken%22", b'{"t":"a secret/token\\""}'])
+def test_a_secret_is_not_kept_however_it_is_written(written: bytes) -> None:
+    request = RawRequest("gateway", "POST", written, {}, written, 1.0)
+    kept = read_request(orjson.loads(request_record(request, "why", 2.0, secrets=['a secret/token"']))["request"])
+
+    assert b"secret" not in kept.query + kept.body
+    assert b"..." in kept.query
+
+
+def test_an_empty_secret_takes_nothing_away() -> None:
+    request = RawRequest("gateway", "POST", b"id=1", {}, b"STOP", 1.0)
+    kept = read_request(orjson.loads(request_record(request, "why", 2.0, secrets=[""]))["request"])
+
+    assert (kept.query, kept.body) == (b"id=1", b"STOP")
 
 
 def test_what_is_too_long_is_cut_and_says_so() -> None:

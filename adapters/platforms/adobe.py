@@ -4,6 +4,7 @@ Consent is a partial update of the profile (an upsert through a dataflow with a 
 Journey Optimizer. Both are only queued when Adobe answers. Nobody is created beforehand: a message names its person.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from router.types import Event, HttpResponse
 #: What one request may hold in bytes, with room for what is around it.
 _LARGEST = 950_000
 _CONTENT = "application/vnd.adobe.xed-full+json;version=1"
+#: What an operator can mend.
+_MISCONFIGURED = (401, 403, 404, 501)
+_STATUS = re.compile(r"[1-5]\d\d", re.ASCII)
 
 
 class AdobeOptions(Options):
@@ -59,10 +63,23 @@ class AdobeOptions(Options):
     def _whole(self) -> Self:
         if (self.client_id is None) != (self.client_secret is None):
             raise ValueError("client_id and client_secret go together: write both, or neither for an open inlet")
+        if self.client_id and not self.scopes:
+            raise ValueError(
+                "client_id needs scopes: write those of the credential, without which Adobe gives no token"
+            )
         if (self.consent_flow is None) != (self.consent_dataset is None):
             raise ValueError("consent_flow and consent_dataset go together: write both, or neither to send no consent")
         if self.event_dataset and not self.event_schema:
             raise ValueError("event_dataset needs event_schema: the $id of the dataset's schema")
+        if self.event_dataset and not self.event_flow and self.header == "flow":
+            raise ValueError(
+                'event_dataset needs event_flow, the id of its dataflow. Without one, write header = "legacy"'
+            )
+        if not (self.consent_flow or self.event_dataset):
+            raise ValueError(
+                "nothing would be sent: write consent_flow and consent_dataset, event_flow, event_dataset and "
+                "event_schema, or all of them"
+            )
         return self
 
 
@@ -223,11 +240,9 @@ class Adobe:
         return response
 
     def _failure(self, response: HttpResponse, batch: Sequence[_Message]) -> DeliveryError | None:
-        error = delivery_error(response, self._clock(), hide=[message.text for message in batch])
-        if error and response.status in (401, 403, 404, 501):
-            # Nothing is lost while an operator mends it.
-            error.reason = f"{error.reason} Check inlet, sandbox, ims_org and what the credential may do."
-            error.retryable, error.retry_after = True, MISCONFIGURED_PAUSE
+        error = _error(response, self._clock(), [message.text for message in batch])
+        if error and response.status in _MISCONFIGURED:
+            error.retry_after = MISCONFIGURED_PAUSE
         return error
 
     def _outcomes(self, response: HttpResponse, batch: Sequence[_Message]) -> list[DeliveryError | None]:
@@ -280,12 +295,19 @@ def _batches(messages: Sequence[_Message]) -> Iterable[list[_Message]]:
 
 
 def _entry_error(entry: object, request: str, text: str) -> DeliveryError | None:
-    """Why a message of a batch was not taken."""
+    """Why a message of a batch was not taken. Without a pause: others of the batch may have been."""
     said: Mapping[str, Any] = entry if isinstance(entry, dict) else {}
-    status = said.get("statusCode", said.get("status"))
-    if "xactionId" in said and not isinstance(status, int):
+    status = str(said.get("statusCode", said.get("status", "")))
+    if "xactionId" in said and not _STATUS.fullmatch(status):
         return None
-    code = status if isinstance(status, int) else 400
-    if 200 <= code < 300:
-        return None
-    return delivery_error(HttpResponse(code, {}, orjson.dumps(entry), request), hide=[text])
+    code = int(status) if _STATUS.fullmatch(status) else 400
+    return _error(HttpResponse(code, {}, orjson.dumps(entry), request), None, [text])
+
+
+def _error(response: HttpResponse, now: float | None, texts: Sequence[str]) -> DeliveryError | None:
+    error = delivery_error(response, now, hide=texts)
+    if error and response.status in _MISCONFIGURED:
+        # Nothing is lost while an operator mends it.
+        error.reason = f"{error.reason} Check inlet, sandbox, ims_org, datasets and what the credential may do."
+        error.retryable = True
+    return error

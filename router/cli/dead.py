@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import orjson
 from router.cli.options import config_option
 from router.cli.store import opened
 from router.config import load
-from router.errors import OutdatedLetter, RequestError
+from router.errors import NoSuchLetter, NowhereToGo, OutdatedLetter, RequestError
 from router.service import Service
 from router.store import DeadLetter, DeadLetters
 from router.telemetry import set_up_logs
@@ -81,7 +81,8 @@ def drop(letter_ids: tuple[str, ...], every: bool, destination: str | None, conf
     _each(letter_ids, every, destination, "dropped", _dropping(config))
 
 
-#: What is done to one dead letter. Raises `RequestError` or `OutdatedLetter` if that may not be.
+#: What is done to one dead letter. Raises `RequestError`, `OutdatedLetter`, `NowhereToGo` or `NoSuchLetter` if that
+#: cannot be.
 Action = Callable[[DeadLetter], Awaitable[None]]
 
 
@@ -97,7 +98,7 @@ def _each(
     if destination and not every:
         raise click.UsageError("--destination goes with --all.")
     if failed := asyncio.run(_run(letter_ids, destination, done, actions)):
-        click.echo(f"keyroute: {failed} left as they were, for the reasons above.", err=True)
+        click.echo(f"keyroute: {failed} were left alone, for the reasons above.", err=True)
         sys.exit(1)
 
 
@@ -110,18 +111,20 @@ async def _run(
     succeeded = failed = 0
     async with actions as (letters, act):
         if letter_ids:
-            chosen = [await letters.get(letter_id) for letter_id in letter_ids]
+            chosen = [_place(await letters.get(letter_id)) for letter_id in dict.fromkeys(letter_ids)]
         else:
-            chosen = [letter async for letter in letters.each() if destination in (None, letter.destination)]
-        for letter in sorted(chosen, key=_accepted):
-            try:
-                await act(letter)
-            except (RequestError, OutdatedLetter) as error:
-                click.echo(f"{letter.id}: {error}", err=True)
-                failed += 1
-            else:
-                succeeded += 1
-    click.echo(f"{done} {succeeded}")
+            chosen = [_place(letter) async for letter in letters.each() if destination in (None, letter.destination)]
+        try:
+            for *_, letter_id in sorted(chosen):
+                try:
+                    await act(await letters.get(letter_id))
+                except (RequestError, OutdatedLetter, NowhereToGo, NoSuchLetter) as error:
+                    click.echo(f"{letter_id}: {error}", err=True)
+                    failed += 1
+                else:
+                    succeeded += 1
+        finally:  # also of what was cut short
+            click.echo(f"{done} {succeeded}")
     return failed
 
 
@@ -149,11 +152,16 @@ async def _retrying(config: Path) -> AsyncIterator[tuple[DeadLetters, Action]]:
     service = Service(load(config), "ingress", time.time)
 
     async def retry(letter: DeadLetter) -> None:
-        if letter.record is None:
+        if letter.record is not None:
+            await service.pipeline.retry(letter.record)
+            with suppress(NoSuchLetter):  # it was the oldest, and had to make room meanwhile
+                await service.dead.drop(letter.id)
+        elif letter.destination in service.pipeline.routing.lanes:
             await service.dead.retry(letter.id, time.time())
-            return
-        await service.pipeline.retry(letter.record)
-        await service.dead.drop(letter.id)
+        else:
+            raise NowhereToGo(
+                f"the destination {letter.destination!r} is not configured. Configure it again, then retry; or drop it."
+            )
 
     await service.open()
     try:
@@ -162,8 +170,12 @@ async def _retrying(config: Path) -> AsyncIterator[tuple[DeadLetters, Action]]:
         await service.stop()
 
 
-def _accepted(letter: DeadLetter) -> float:
-    return letter.event.at if letter.event else letter.at
+def _place(letter: DeadLetter) -> tuple[float, int, int, str]:
+    """Where a letter stands in the order of acceptance, and its id. Those of one moment are in the order of their
+    ends, which for one person's is the same.
+    """
+    ms, _, seq = letter.id.partition("-")[2].partition("-")
+    return (letter.event.at if letter.event else letter.at, int(ms), int(seq), letter.id)
 
 
 def _summary(letter: DeadLetter) -> dict[str, object]:

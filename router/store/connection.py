@@ -120,6 +120,11 @@ class Store:
         """Raises `StoreUnavailable` if the store does not answer."""
         await asked(self.redis.ping())
 
+    async def memory(self) -> tuple[int, int]:
+        """How many bytes the store uses, and how many it may at most (0: no limit). Raises `StoreUnavailable`."""
+        found = cast("dict[str, int]", await asked(self.redis.info("memory")))
+        return found["used_memory"], found.get("maxmemory", 0)
+
     async def close(self) -> None:
         """Closes every connection."""
         await self.redis.aclose()

@@ -13,11 +13,14 @@ from router.consent import EVERYTHING, outside
 from router.errors import NoSuchLetter, OutdatedLetter
 from router.records import read_event
 from router.store.connection import Store, asked
-from router.store.people import People
-from router.types import Event
+from router.store.people import read_person
+from router.types import Change, Event
 
 #: A delivery given up on; a request that made no sense; a text that no destination was told of.
 Kind = Literal["delivery", "request", "text"]
+
+#: What lua/retry.lua returns when a consent is not the one that was looked at any more.
+_CHANGED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,6 @@ class DeadLetters:
         self._keys = store.keys
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._retry = store.script("retry")
-        self._people = People(store)
 
     async def keep(self, record: bytes) -> None:
         """Keeps a record of `router.unhandled`; the oldest go above `store.unhandled_kept`."""
@@ -64,6 +66,15 @@ class DeadLetters:
                         yield _letter(shard, entry_id, fields)
                     after = f"({page[-1][0].decode()}"
 
+    async def count(self) -> dict[str, int]:
+        """How many there are: deliveries, and requests and texts that were not handled."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for shard in range(self._keys.shards):
+            pipeline.xlen(self._keys.dead(shard))
+            pipeline.xlen(self._keys.unhandled(shard))
+        found = cast("list[int]", await asked(pipeline.execute()))
+        return {"delivery": sum(found[::2]), "unhandled": sum(found[1::2])}
+
     async def get(self, letter_id: str) -> DeadLetter:
         """Raises `NoSuchLetter`."""
         shard, stream, entry_id = self._place(letter_id)
@@ -75,27 +86,35 @@ class DeadLetters:
     async def retry(self, letter_id: str, now: float) -> None:
         """Puts a delivery back at the end of the outbox, for the destination that refused it.
 
-        Raises `OutdatedLetter` for a change of consent that does not hold any more.
+        Raises `OutdatedLetter` for what it says of a consent, if that does not hold any more.
         """
-        await self._check_consent(await self.get(letter_id), now)
+        letter = await self.get(letter_id)
         shard, stream, entry_id = self._place(letter_id)
-        if not await asked(self._retry.run([stream, self._keys.outbox(shard)], [entry_id])):
+        person = self._keys.person(letter.event.message.sender if letter.event else "")
+        done = _CHANGED
+        while done == _CHANGED:  # the person has said something since it was looked
+            seen = await self._checked(letter, person, now)
+            done = cast(
+                "int", await asked(self._retry.run([stream, self._keys.outbox(shard), person], [entry_id, *seen]))
+            )
+        if not done:
             raise _no_such(letter_id)
 
-    async def _check_consent(self, letter: DeadLetter, now: float) -> None:
-        event = letter.event
-        changes = [change for change in event.changes if change.before != change.after] if event else []
-        if event is None or not changes:
-            return
-        person = await self._people.get(event.message.sender)
-        for change in changes:
-            names = (change.program, f"@{event.account}", EVERYTHING)
-            state = outside(person.state(names, now)) if person else "none"
+    async def _checked(self, letter: DeadLetter, person: str, now: float) -> list[str | bytes | int]:
+        """The consents that what a letter says was held against: names and what was found, in turn."""
+        told = _told(letter.event) if letter.event else {}
+        fields = [f"consent:{name}" for name in dict.fromkeys(name for names in told.values() for name in names)]
+        found = cast("list[bytes | None]", await asked(self._redis.hmget(person, fields)) if fields else [])
+        pairs = list(zip(fields, found, strict=True))
+        known = read_person({field.encode(): value for field, value in pairs if value is not None})
+        for change, names in told.items():
+            state = outside(known.state(names, now))
             if state != outside(change.after):
                 raise OutdatedLetter(
                     f"the person is {state} by now, and this would tell {letter.destination} {outside(change.after)}. "
                     "Drop it: what was said last is delivered on its own."
                 )
+        return [part for field, value in pairs for part in (field, value or b"")]
 
     async def drop(self, letter_id: str) -> None:
         """Forgets it."""
@@ -109,6 +128,17 @@ class DeadLetters:
             raise _no_such(letter_id)
         shard = int(parts[2])
         return shard, self._keys.unhandled(shard) if parts[1] else self._keys.dead(shard), parts[3]
+
+
+def _told(event: Event) -> dict[Change, tuple[str, ...]]:
+    """What an event says of consents, and the names of those that each follows from. An opt-out is told again where it
+    changes nothing.
+    """
+    return {
+        change: (change.program, f"@{event.account}", EVERYTHING)
+        for change in event.changes
+        if change.before != change.after or event.decision.intent == "opt_out"
+    }
 
 
 def _letter(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> DeadLetter:

@@ -13,6 +13,9 @@ from router.records import read_event
 from router.store.connection import Store, asked
 from router.types import Event
 
+#: Of how many people of each shard and destination it is looked since when they wait by themselves.
+_PEOPLE_LOOKED_AT = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -59,18 +62,17 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits in the outboxes: how many entries for the slowest destination, and those that wait by themselves.
+    """What waits in the outboxes: how many entries for the slowest destination, and, beside them, whoever waits alone.
 
-    `oldest`: since when the first open entry of each destination waits, in unix seconds; None if there is none.
-    `parked`: how many people's entries wait by themselves there. `memory` and `most_memory` (0 for no limit) are the
-    store's, in bytes.
+    By destination: `oldest`, since when its first open entry waits, in unix seconds, None if there is none; `parked`,
+    how many people's entries wait by themselves; `oldest_parked`, since when the first of those waits, of a few people
+    of each shard: all there are, or some by chance.
     """
 
     entries: int
     oldest: dict[str, float | None]
     parked: dict[str, int]
-    memory: int
-    most_memory: int
+    oldest_parked: dict[str, float | None]
 
 
 class Steps:
@@ -186,27 +188,30 @@ class Outbox:
         await asked(pipeline.execute())
 
     async def waiting(self) -> Backlog:
-        """What waits now, in two round trips that do not grow with it."""
+        """What waits now, in three round trips that do not grow with it."""
         shards, names = range(self._keys.shards), [*filter(None, self._destinations.split(","))]
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.info("memory")
         for shard in shards:
             pipeline.xlen(self._keys.outbox(shard))
             pipeline.hgetall(self._keys.positions(shard))
             for name in names:
                 pipeline.hlen(self._keys.parked(shard, name))
-        memory, *found = cast("list[Any]", await asked(pipeline.execute()))
-        width = 2 + len(names)
+                pipeline.hrandfield(self._keys.parked(shard, name), _PEOPLE_LOOKED_AT)
+        found = cast("list[Any]", await asked(pipeline.execute()))
+        width = 2 + 2 * len(names)
         rows = [found[at : at + width] for at in range(0, len(found), width)]
         places = [(shard, name, rows[shard][1].get(name.encode())) for shard in shards for name in names]
-        oldest = await self._first_open([(shard, name, place.decode()) for shard, name, place in places if place])
-        parked = {name: sum(row[2 + at] for row in rows) for at, name in enumerate(names)}
+        people = [
+            (shard, name, sender.decode())
+            for shard in shards
+            for at, name in enumerate(names)
+            for sender in rows[shard][3 + 2 * at] or ()
+        ]
         return Backlog(
-            entries=sum(row[0] for row in rows) + sum(parked.values()),
-            oldest={name: min((since for of, since in oldest if of == name), default=None) for name in names},
-            parked=parked,
-            memory=memory["used_memory"],
-            most_memory=memory["maxmemory"],
+            entries=sum(row[0] for row in rows),
+            oldest=_oldest(names, await self._first_open([(s, n, place.decode()) for s, n, place in places if place])),
+            parked={name: sum(row[2 + 2 * at] for row in rows) for at, name in enumerate(names)},
+            oldest_parked=_oldest(names, await self._first_parked(people)),
         )
 
     async def _first_open(self, places: Sequence[tuple[int, str, str]]) -> list[tuple[str, float]]:
@@ -219,6 +224,18 @@ class Outbox:
             (name, _joined(entries[0][0].decode()))
             for (_, name, _), entries in zip(places, found, strict=True)
             if entries
+        ]
+
+    async def _first_parked(self, people: Sequence[tuple[int, str, str]]) -> list[tuple[str, float]]:
+        """When the first entry of each of the people joined, where it still waits."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for place in people:
+            pipeline.lindex(self._keys.parked_entries(*place), 0)
+        found = cast("list[bytes | None]", await asked(pipeline.execute()) if people else [])
+        return [
+            (name, _joined(orjson.loads(entry)[0]))
+            for (_, name, _), entry in zip(people, found, strict=True)
+            if entry is not None
         ]
 
     async def destinations(self, shard: int) -> set[str]:
@@ -284,6 +301,10 @@ def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
 def _parked(entry: bytes) -> Parked:
     entry_id, message, decision = orjson.loads(entry)
     return Parked(_joined(entry_id), message.encode(), decision.encode(), read_event(message, decision, new_alias=True))
+
+
+def _oldest(names: Sequence[str], found: Sequence[tuple[str, float]]) -> dict[str, float | None]:
+    return {name: min((since for of, since in found if of == name), default=None) for name in names}
 
 
 def _joined(entry_id: str) -> float:

@@ -4,10 +4,12 @@ import asyncio
 import subprocess
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from hypothesis import given
 from pydantic import ValidationError
@@ -17,10 +19,10 @@ from adapters.platforms.adobe import Adobe, AdobeOptions, AdobeProgramOptions
 from router.delivery.http import HttpClient
 from router.errors import DeliveryError
 from router.ports import Platform, Secret, Warns
-from router.types import Change, Decision, Event, Inbound
+from router.types import Change, Channel, Decision, Event, Inbound
 from tests.platforms.events import SENDER, any_event, event
 from tests.running import DEALS, KEYROUTE, Keyroute, Twilio, write_configuration
-from tests.standins.adobe import CLIENT_ID, CLIENT_SECRET, INLET, ORG
+from tests.standins.adobe import CLIENT_ID, CLIENT_SECRET, INLET, ORG, destination
 from tests.standins.adobe import Adobe as Sandbox
 from tests.standins.recorder import Recorder
 
@@ -254,6 +256,60 @@ async def test_of_a_batch_only_what_the_answer_names_fails(sandbox: Sandbox, htt
     assert statuses(results) == [None, (503, True), None]
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 501, "429"])
+async def test_what_an_operator_can_mend_loses_nothing_of_a_batch_either(
+    sandbox: Sandbox, http: HttpClient, status: Any
+) -> None:
+    sandbox.refused_events, sandbox.fails_entries_with = {"e1"}, status
+    first, error, last = await adobe(sandbox).deliver(http, crowd(3))
+
+    assert (first, last) == (None, None)
+    assert error
+    # Others of the batch were taken: they must not wait with it.
+    assert (error.status, error.retryable, error.retry_after) == (int(status), True, None)
+
+
+async def test_a_status_that_is_written_as_a_text_is_one_beside_a_transaction_too() -> None:
+    answer = b'{"responses":[{"xactionId":"1","statusCode":"400","message":"unknown format"},{"xactionId":"2"}]}'
+    http = Recorder(status=207, body=answer)
+    platform = Adobe("aep", options("http://x.example", client_id=None, client_secret=None), PROGRAMS, time.time)
+
+    assert statuses(await platform.deliver(http, crowd(2))) == [(400, False), None]
+
+
+@pytest.mark.parametrize("channel", ["sms", "whatsapp"])
+async def test_a_subscription_is_one_of_its_channel(sandbox: Sandbox, http: HttpClient, channel: Channel) -> None:
+    said = event(intent="opt_in", before="none", after="subscribed")
+    said = replace(said, message=replace(said.message, channel=channel))
+    await adobe(sandbox, NAMED).deliver(http, [said])
+
+    ((_, body),) = sandbox.requests
+    ((name, told),) = body["messages"][0]["body"]["consents"]["marketing"].items()
+    assert (name.lower(), told["subscriptions"]["deals"]["type"]) == (channel, name)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"access_token": None, "expires_in": 60},
+        {"access_token": "", "expires_in": 60},
+        {"access_token": "two\nlines", "expires_in": 60},
+        {"access_token": "token", "expires_in": "inf"},
+        {"access_token": "token", "expires_in": "nan"},
+        {"access_token": "token", "expires_in": 0},
+        ["token"],
+    ],
+)
+async def test_what_is_no_token_is_not_sent_as_one(answer: Any) -> None:
+    http = Recorder(status=200, body=orjson.dumps(answer))
+    platform = Adobe("aep", options("http://x.example"), PROGRAMS, time.time)
+    (error,) = await platform.deliver(http, crowd(1))
+
+    assert error
+    assert (error.retryable, error.retry_after, len(http.requests)) == (True, 60.0, 1)
+    assert "token_url" in error.reason
+
+
 @pytest.mark.parametrize("status", [400, 413])
 async def test_a_batch_refused_whole_is_halved(sandbox: Sandbox, http: HttpClient, status: int) -> None:
     sandbox.fail(status)
@@ -347,39 +403,29 @@ async def test_any_event_that_is_wanted_becomes_messages(said: Event) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"client_secret": None}, {"consent_dataset": None}, {"event_schema": None}, {"ims_org": "x"}, {"tenant": "acme"}],
+    [
+        {"client_secret": None},
+        {"consent_dataset": None},
+        {"event_schema": None},
+        {"ims_org": "x"},
+        {"tenant": "acme"},
+        {"scopes": ()},
+        {"event_flow": None},
+        {"consent_flow": None, "consent_dataset": None, "event_dataset": None},
+    ],
 )
 def test_options_that_cannot_work_are_refused(more: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         options("https://x.example", **more)
 
 
-CONFIGURATION = """
-[programs.deals.destinations.aep]
-event_id = "ajo-event-1"
-[programs.alerts.destinations.aep]
-[destinations.aep]
-platform = "adobe"
-url = "{origin}"
-token_url = "{origin}/ims/token/v3"
-inlet = "0f0e0d0c"
-ims_org = "0123@AdobeOrg"
-client_id = "client-1"
-client_secret = "file:adobe.secret"
-scopes = ["openid", "AdobeID"]
-consent_flow = "flow-c"
-consent_dataset = "set-c"
-event_flow = "flow-e"
-event_dataset = "set-e"
-event_schema = "https://ns.adobe.com/acme/schemas/1"
-tenant = "_acme"
-private_hosts = ["127.0.0.1"]
-"""
+LOCAL = 'private_hosts = ["127.0.0.1"]\n'
+TOLD = '[programs.deals.destinations.aep]\nevent_id = "ajo-event-1"\n[programs.alerts.destinations.aep]\n'
 
 
 async def test_texts_arrive_through_a_server_of_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "adobe.secret").write_text(CLIENT_SECRET)
-    config = write_configuration(tmp_path, extra=CONFIGURATION.format(origin=sandbox.origin))
+    config = write_configuration(tmp_path, extra=TOLD + destination(sandbox.origin, LOCAL))
     async with Keyroute(config) as server, aiohttp.ClientSession() as session:
         twilio = Twilio(server.origin, session)
         for message_id, text in (("SM1", "coupons"), ("SM2", "STOP")):
@@ -392,7 +438,7 @@ async def test_texts_arrive_through_a_server_of_its_own(sandbox: Sandbox, tmp_pa
 
 def test_the_check_warns_of_what_adobe_does_with_it(tmp_path: Path) -> None:
     (tmp_path / "adobe.secret").write_text(CLIENT_SECRET)
-    config = write_configuration(tmp_path, extra=CONFIGURATION.format(origin="http://127.0.0.1:1"))
+    config = write_configuration(tmp_path, extra=TOLD + destination("http://127.0.0.1:1", LOCAL))
     checked = subprocess.run([KEYROUTE, "check", config], capture_output=True, text=True, check=True)
 
     warnings = [line for line in checked.stderr.splitlines() if line.startswith("warning: destinations.aep: ")]

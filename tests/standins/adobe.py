@@ -20,8 +20,31 @@ from tests.standins.faults import LOST_ANSWERS, UNKNOWN, Faults
 
 CLIENT_ID, CLIENT_SECRET, ORG = "client-1", "a-secret-for-the-tests", "0123@AdobeOrg"
 INLET = "0f0e0d0c"
+#: A destination `aep` in this sandbox. Its secret is to stand in the file `adobe.secret`.
+_DESTINATION = """
+[destinations.aep]
+platform = "adobe"
+url = "{origin}"
+token_url = "{origin}/ims/token/v3"
+inlet = "{inlet}"
+ims_org = "{org}"
+client_id = "{client_id}"
+client_secret = "file:adobe.secret"
+scopes = ["openid", "AdobeID"]
+consent_flow = "flow-c"
+consent_dataset = "set-c"
+event_flow = "flow-e"
+event_dataset = "set-e"
+event_schema = "https://ns.adobe.com/acme/schemas/1"
+tenant = "_acme"
+"""
 _LARGEST = 1_000_000
 _AGAIN_AFTER = 300.0
+
+
+def destination(origin: str, more: str) -> str:
+    """The configuration of a destination `aep`, a sandbox at `origin`, with more of its keys."""
+    return _DESTINATION.format(origin=origin, inlet=INLET, org=ORG, client_id=CLIENT_ID) + more
 
 
 @dataclass(frozen=True, slots=True)
