@@ -1,8 +1,7 @@
 """An open-loop driver: signed texts of Twilio and Meta at a fixed rate, whatever the server does about them.
 
 `python -m bench.driver PLAN.json OUT` reads a `Plan` and writes `Sent` to OUT. Each text has its time before the run
-begins, and latency counts from that time: a server that is slow for a moment is charged for all that had to wait. A
-person's texts go over one connection, one after another, so that they are accepted in order.
+begins, and latency counts from that time: a server that is slow for a moment is charged for all that had to wait.
 """
 
 import json
@@ -33,8 +32,9 @@ class Plan:
     `then` other rates, each for so many seconds.
 
     A `fresh` share is of people who never texted before. Texts are numbered from `first`. `texts` are sent in turns to
-    `to` by Twilio, and a share to `whatsapp` by Meta. Answers are waited for as long as `patience` behind the last
-    text, in seconds.
+    `to` by Twilio, and a share to `whatsapp` by Meta. `ordered`: a person's texts go over one connection, one after
+    another, so that they are accepted in order; else each goes over whichever connection is free. Answers are waited
+    for as long as `patience` behind the last text, in seconds.
     """
 
     port: int
@@ -52,6 +52,7 @@ class Plan:
     whatsapp: str = "+14155550188"
     whatsapp_share: float = 0.0
     then: tuple[tuple[float, float], ...] = ()
+    ordered: bool = True
 
     @property
     def count(self) -> int:
@@ -138,7 +139,8 @@ class Driver:
         nothing = bytes(8 * plan.count)
         self.sent = Sent(senders=senders(plan), answered=array("d", nothing), refused=array("d", nothing))
         self._requests = list(written(plan, self.sent.senders))
-        self._queues: list[deque[int]] = [deque() for _ in range(plan.connections)]
+        shared: deque[int] = deque()
+        self._queues: list[deque[int]] = [deque() if plan.ordered else shared for _ in range(plan.connections)]
         self._under_way: list[int | None] = [None] * plan.connections
         self._partial: dict[int, bytes] = {}
         self._sockets: list[socket.socket] = []
@@ -158,7 +160,7 @@ class Driver:
         while self._left and (now := time.time()) < last:
             first = following
             while following < self._plan.count and due[following] <= now:
-                place = self.sent.senders[following] % self._plan.connections
+                place = (self.sent.senders[following] if self._plan.ordered else following) % self._plan.connections
                 if self._under_way[place] is None:
                     self._send(place, following)
                 else:

@@ -96,7 +96,6 @@ def _prepared(
         destinations=destinations,
         message=write_message(event_id, at, account, plan.programs, text),
         undelivered=b"",
-        number=text.recipient or "",
         block=f"{account}/{text.recipient or ''}",
         late_at=said_at,
     )

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import orjson
-
 from router.consent import STATES, Call, OptInMode, ReplyKind, Step, call_step, step
+from router.records import read_decision, write_decision
 from router.rules import Match, Rule
 from router.types import ConsentState, Decision, Intent, OptOutType, Row
 
@@ -134,8 +133,8 @@ def _row(
         renews=renews,
         expires_in=_lasts(policy, found.after) if renews or found.after != before else 0,
         asks_again_in=_DAY if asks else 0,
-        decisions=tuple(orjson.dumps(replace(decision, reply=reply)) for reply in replies),
-        otherwise=b"" if otherwise == decision and replies == (None,) else orjson.dumps(otherwise),
+        decisions=tuple(write_decision(replace(decision, reply=reply)) for reply in replies),
+        otherwise=b"" if otherwise == decision and replies == (None,) else write_decision(otherwise),
         replies=replies != (None,),
         recorded=counts and (renews or found.after != before or intent == "help" or confirms or block != ""),
         lapses_to="unsubscribed" if found.after == "choosing" else None,
@@ -146,7 +145,7 @@ def _row(
 
 def _unchanged(row: Row) -> bytes:
     """The decision that nothing follows."""
-    return orjson.dumps(orjson.loads(row.decisions[0]) | {"after": row.before, "reply": None})
+    return write_decision(replace(read_decision(row.decisions[0]), after=row.before, reply=None))
 
 
 def answers(match: Match, reading: Reading) -> bool:

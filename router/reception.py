@@ -45,6 +45,9 @@ class Reception:
 
     async def receive(self, request: RawRequest) -> Answer:
         """A carrier's request, and what its adapter answers. Never raises a `RouterError`."""
+        shed = self.shed(request.account)
+        if shed is not None:
+            return shed
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def settle(answer: Answer) -> None:
@@ -54,8 +57,21 @@ class Reception:
         self.begin(request, settle)
         return await answered
 
+    def shed(self, account: str) -> Answer | None:
+        """What the request of a carrier that comes again is answered while too many texts wait: nothing of it is looked
+        at, so that there is time for what was taken before. None if it is to be taken.
+        """
+        if not self.pipeline.crowded:
+            return None
+        found = self.pipeline.routing.accounts.get(account)
+        if found is None or not found.carrier.retries:
+            return None
+        self.requests.add(account, Overloaded.__name__)
+        return found.carrier.answer(Overloaded())
+
     def begin(self, request: RawRequest, answered: Answered) -> None:
-        """The same without a task for what most requests are: one text. `answered` is told the answer, perhaps at once.
+        """`receive` for what was not shed, and without a task for what most requests are: one text. `answered` is told
+        the answer, perhaps at once.
 
         The texts of a request take their places in line before this returns, unless keys must be fetched first.
         """
@@ -63,10 +79,6 @@ class Reception:
         if account is None:
             self.requests.add("", UnknownAccount.__name__)
             answered(Answer(UnknownAccount.status))
-            return
-        if account.carrier.retries and self.pipeline.crowded:
-            self.requests.add(account.name, Overloaded.__name__)
-            answered(account.carrier.answer(Overloaded()))
             return
         visit = _Visit(self, account, request, answered)
         if account.keys:

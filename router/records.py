@@ -36,16 +36,22 @@ def read_event(message: bytes | str, decision: bytes | str, *, new_alias: bool =
     )
 
 
+def write_decision(decision: Decision) -> bytes:
+    """A decision as a JSON array, since each text has one: what it was understood to mean, the reply, and at the end,
+    where the store puts them together, the states before and after, and each change.
+    """
+    meant = (decision.intent, decision.keyword, decision.argument, decision.program, decision.language, decision.rule)
+    changes = ((change.program, change.before, change.after) for change in decision.changes)
+    return orjson.dumps((*meant, decision.reply, decision.before, decision.after, *changes))
+
+
 # Few differ: one for each plan and state, but for those with an argument.
 @lru_cache(maxsize=4096)
 def read_decision(written: bytes | str) -> Decision:
-    """The decision in its JSON."""
-    return _decision(orjson.loads(written))
-
-
-def _decision(written: dict[str, Any]) -> Decision:
-    changes = tuple(Change(**change) for change in written.pop("changes", ()))
-    return Decision(**written, changes=changes)
+    """What `write_decision` was given."""
+    intent, keyword, argument, program, language, rule, reply, before, after, *changes = orjson.loads(written)
+    told = tuple(Change(*change) for change in changes)
+    return Decision(intent, keyword, argument, program, language, rule, before, after, reply, told)
 
 
 def read_text(written: dict[str, Any]) -> Inbound:
@@ -92,13 +98,13 @@ def read_part(record: bytes) -> tuple[str, float, Inbound, bool]:
 
 def write_answer(event_id: str, decision: Decision) -> bytes:
     """What is known of the text that a part has completed."""
-    return orjson.dumps({"v": _VERSION, "id": event_id, "decision": decision})
+    return orjson.dumps({"v": _VERSION, "id": event_id, "decision": write_decision(decision).decode()})
 
 
 def read_answer(record: bytes) -> tuple[str, Decision]:
     """What `write_answer` was given."""
     written = orjson.loads(record)
-    return written["id"], _decision(written["decision"])
+    return written["id"], read_decision(written["decision"])
 
 
 def request_fields(request: RawRequest) -> dict[str, Any]:

@@ -76,7 +76,6 @@ def prepare(
         destinations=destinations + routing.reply_lane(account, plan),
         message=message,
         undelivered=text_record(reason, account, at, message) if reason else b"",
-        number=text.recipient or "",
         block=f"{route.account}/{text.recipient or ''}",
         late_at=at if late else None,
         lost=lost,

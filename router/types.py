@@ -170,11 +170,11 @@ class Row:
     0 means that `after` does not expire; it lapses to `lapses_to`, or, if that is None, to the state before.
     `asks_again_in`: the reply is a question that is put once in so many seconds; 0 for any other reply.
 
-    `decisions` and `otherwise` are `Decision`s as JSON that ends with the `changes`: one decision for each language of
-    the program, or one for all. `otherwise` is what is decided if the reply is one too many, or if the text is late
-    and the person has said something else since; empty where neither makes a difference. `replies` says whether the
-    decisions have replies; `recorded`, whether the ledger of consent takes the text down; `language`, the one to keep
-    as the person's; `block`, whether the carrier's own block of the person is noted or known to be gone.
+    `decisions` and `otherwise` are `Decision`s without changes, as `router.records` writes them: one decision for each
+    language of the program, or one for all. `otherwise` is what is decided if the reply is one too many, or if the text
+    is late and the person has said something else since; empty where neither makes a difference. `replies` says whether
+    the decisions have replies; `recorded`, whether the ledger of consent takes the text down; `language`, the one to
+    keep as the person's; `block`, whether the carrier's own block of the person is noted or known to be gone.
     """
 
     before: ConsentState

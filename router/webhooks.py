@@ -188,6 +188,10 @@ class _Connection(asyncio.Protocol):
     def _begin(self, head: _Head, body: bytes) -> None:
         webhooks = self._webhooks
         try:
+            shed = webhooks.reception.shed(head.account)
+            if shed is not None:
+                self._answer(shed)
+                return
             request = RawRequest(
                 head.account, "POST", head.query, head.headers, body, webhooks.clock(), f"/in/{head.account}"
             )

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from router.consent import STATES
+from router.records import write_decision
 from router.store import Commit
 from router.types import ConsentState, Decision, Plan, Row
 
@@ -57,7 +58,7 @@ def rows(
 
 def decision(before: ConsentState, after: ConsentState, reply: str | None) -> bytes:
     """A decision that names no program."""
-    return orjson.dumps(Decision("none", None, None, None, None, None, before, after, reply))
+    return write_decision(Decision("none", None, None, None, None, None, before, after, reply))
 
 
 def plan(
@@ -119,7 +120,6 @@ def text(
         destinations=destinations,
         message=orjson.dumps(MESSAGE | {"id": f"evt_{name}", "message": message}),
         undelivered=b"",
-        number=number,
         block=f"acme/{number}",
     )
 

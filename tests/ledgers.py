@@ -18,9 +18,10 @@ from router.ledger.reading import walk
 from router.ledger.rows import Row, read_row
 from router.ledger.segments import Segments
 from router.ledger.verification import Verification
+from router.records import write_decision
 from router.store import LEDGER, Commit, Commits, Ledger, Outbox, Store
 from router.telemetry import Metrics
-from router.types import ConsentState
+from router.types import ConsentState, Decision, Intent
 from router.types import Row as Decided
 from tests.commits import Clock, text
 
@@ -32,7 +33,7 @@ def on_record(
     sender: str,
     *,
     after: ConsentState = "unsubscribed",
-    intent: str = "opt_out",
+    intent: Intent = "opt_out",
     rule: str = "keyword:en/STOP",
     reply: str | None = None,
     said: str = "Stop",
@@ -42,9 +43,8 @@ def on_record(
     """A text of a sender that goes on record."""
     rows = []
     for before in STATES:
-        known = {"intent": intent, "keyword": "STOP", "argument": None, "program": "deals", "language": "en"}
-        decided: dict[str, Any] = {"rule": rule, "before": before, "after": after, "reply": reply, "changes": []}
-        rows.append(Decided(before, after, True, 0, 0, (orjson.dumps(known | decided),), b""))
+        decided = Decision(intent, "STOP", None, "deals", "en", rule, before, after, reply)
+        rows.append(Decided(before, after, True, 0, 0, (write_decision(decided),), b""))
     commit = text(name, tuple(rows), sender=sender, destinations=(*waits_at, LEDGER), need_alias=(), body=said)
     written = orjson.loads(commit.message)
     return replace(commit, message=orjson.dumps(written | {"message": written["message"] | message}))

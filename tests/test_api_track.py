@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import orjson
 import pytest
 
 from router.calls import Call, prepare_call
 from router.config import load
+from router.records import read_decision
 from router.routing import Routing
 from router.store import Commits
 from tests.calling import ANNA, BERT, CARL, Caller
@@ -375,6 +375,6 @@ async def test_an_opt_out_while_an_event_of_before_is_under_way_holds(api: Calle
         made = Call("c1", ANNA, "alerts", "subscribed", "api:event/x", welcome=True, said_at=said_at)
         decided = await commits.commit(prepare_call(Routing(load(api.config)), made, api.clock()).commit)
 
-    decision = orjson.loads(decided.decision)
-    assert (decision["before"], decision["after"], decision["reply"]) == ("unsubscribed", "unsubscribed", None)
+    decision = read_decision(decided.decision)
+    assert (decision.before, decision.after, decision.reply) == ("unsubscribed", "unsubscribed", None)
     assert await api.state() == "unsubscribed"

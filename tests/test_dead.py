@@ -13,6 +13,7 @@ import pytest
 from router.cli.store import opened
 from router.config import load
 from router.errors import DeliveryError, OutdatedLetter
+from router.records import write_decision
 from router.store import Commits, DeadLetters, Outbox, Steps, Store
 from router.types import Decision, Row
 from router.unhandled import text_record
@@ -25,7 +26,7 @@ OPT_OUT = tuple(
     replace(
         row,
         decisions=(
-            orjson.dumps(Decision("opt_out", "STOP", None, None, None, None, row.before, "unsubscribed", None)),
+            write_decision(Decision("opt_out", "STOP", None, None, None, None, row.before, "unsubscribed", None)),
         ),
     )
     for row in STOP

@@ -25,10 +25,7 @@ _MESSAGE = (
     '{{"v":1,"id":"evt_{}","at":1.0,"account":"acme","programs":["deals"],"message":{{"message_id":"{}",'
     '"sender":"{}","recipient":"2020","text":"hi","channel":"sms","media":[]}}}}'
 )
-_DECISION = (
-    b'{"intent":"none","keyword":null,"argument":null,"program":null,"language":null,"rule":null,"before":"none",'
-    b'"after":"none","reply":null,"changes":[]}'
-)
+_DECISION = b'["none",null,null,null,null,null,null,"none","none"]'
 
 
 class Shard:

@@ -20,6 +20,7 @@ from router.delivery.replies import ReplyLane, Sending
 from router.errors import DeliveryError, SendError, StoreUnavailable
 from router.ledger.drafts import Provider, read_entry
 from router.ports import Http
+from router.records import write_decision
 from router.store import LEDGER, Commit, Commits, DeadLetters, Lease, Outbox, People, Steps, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
@@ -75,7 +76,7 @@ def answer(name: str, sender: str, intent: Intent, after: ConsentState, reply: s
     rows = []
     for before in STATES:
         decision = Decision(intent, None, None, "deals", None, None, before, after, reply)
-        rows.append(Row(before, after, True, 0, 0, (orjson.dumps(decision),), b""))
+        rows.append(Row(before, after, True, 0, 0, (write_decision(decision),), b""))
     commit = text(name, tuple(rows), sender=sender, destinations=(LANE,), need_alias=())
     return replace(commit, message=orjson.dumps(orjson.loads(commit.message) | {"at": time.time()}))
 

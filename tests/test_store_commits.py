@@ -9,8 +9,9 @@ import orjson
 import pytest
 
 from router.errors import StoreUnavailable
+from router.records import read_decision
 from router.store import Block, Commits, DeadLetters, Outbox, People, Store
-from router.types import ConsentState, Row
+from router.types import Change, ConsentState, Row
 from tests.commits import ASK, CHAT, LATE_START, LEAVE, SENDER, START, STOP, Clock, decision, plan, rows, text
 
 
@@ -27,7 +28,7 @@ def commits(store: Store, clock: Clock) -> Commits:
 async def before(commits: Commits, name: str, *, program: str = "deals") -> str:
     """The state that a text without effect finds."""
     result = await commits.commit(text(name, LEAVE, program=program))
-    state: str = orjson.loads(result.decision)["before"]
+    state: str = read_decision(result.decision).before
     return state
 
 
@@ -53,7 +54,7 @@ async def test_a_question_is_put_once_until_its_time_is_over(commits: Commits, c
 
     async def reply(name: str, program: str = "deals") -> str | None:
         answered = await commits.commit(text(name, asks, program=program))
-        found: str | None = orjson.loads(answered.decision)["reply"]
+        found: str | None = read_decision(answered.decision).reply
         return found
 
     first = [await reply("a"), await reply("b"), await reply("c", "alerts")]
@@ -128,7 +129,7 @@ async def test_of_two_programs_it_is_known_which_was_spoken_of_last_also_within_
         await commits.commit(text(f"stop {program}", STOP, program=program))
     answered = await commits.commit(text("both", both))
 
-    assert orjson.loads(answered.decision)["reply"] == "alerts"
+    assert read_decision(answered.decision).reply == "alerts"
 
 
 async def test_an_opt_out_overrules_only_the_programs_that_it_bears_on(commits: Commits) -> None:
@@ -138,7 +139,7 @@ async def test_an_opt_out_overrules_only_the_programs_that_it_bears_on(commits: 
 
     assert stop.first
     # Of none and unsubscribed the text is about none: that is the first program.
-    assert orjson.loads(found.decision)["before"] == "none"
+    assert read_decision(found.decision).before == "none"
     assert await before(commits, "alone", program="alerts") == "unsubscribed"
 
 
@@ -161,7 +162,7 @@ async def test_a_pending_state_lapses_to_what_it_was_before_however_often_it_was
 
 async def test_replies_stop_at_the_hourly_limit_and_the_texts_still_count(commits: Commits, clock: Clock) -> None:
     async def reply(name: str) -> object:
-        return orjson.loads((await commits.commit(text(name, CHAT))).decision)["reply"]
+        return read_decision((await commits.commit(text(name, CHAT))).decision).reply
 
     assert [await reply(name) for name in "abcde"] == ["hello", "hello", "hello", None, None]
     clock.now += 3600
@@ -170,7 +171,7 @@ async def test_replies_stop_at_the_hourly_limit_and_the_texts_still_count(commit
 
 async def test_the_limit_is_of_one_of_our_numbers_and_one_person(commits: Commits) -> None:
     async def reply(name: str, number: str) -> object:
-        return orjson.loads((await commits.commit(text(name, CHAT, number=number))).decision)["reply"]
+        return read_decision((await commits.commit(text(name, CHAT, number=number))).decision).reply
 
     assert [await reply(f"a{place}", "2020") for place in range(4)] == ["hello", "hello", "hello", None]
     assert await reply("b", "3030") == "hello"
@@ -181,7 +182,7 @@ async def test_a_text_is_about_the_consent_in_the_state_sought_first_and_of_thos
     three = plan(LEAVE, LEAVE, LEAVE, consents=("deals", "news", "games"), sought=sought)
 
     async def found(name: str) -> str:
-        state: str = orjson.loads((await commits.commit(text(name, three))).decision)["before"]
+        state: str = read_decision((await commits.commit(text(name, three))).decision).before
         return state
 
     assert await found("a") == "none"
@@ -197,22 +198,22 @@ async def test_what_is_meant_for_each_consent_follows_from_its_own_state_and_is_
     await commits.commit(text("b", START, program="games"))
     choosing = rows(lambda state: "choosing" if state == "subscribed" else "unsubscribed", renews=True, expires_in=100)
     both = plan(STOP, STOP, STOP, consents=("deals", "news", "games"), writes="each", several=(choosing,) * 3)
-    result = orjson.loads((await commits.commit(text("c", both))).decision)
+    result = read_decision((await commits.commit(text("c", both))).decision)
 
-    assert (result["before"], result["after"]) == ("subscribed", "choosing")
-    assert result["changes"] == [
-        {"program": "deals", "before": "none", "after": "unsubscribed"},
-        {"program": "news", "before": "subscribed", "after": "choosing"},
-        {"program": "games", "before": "subscribed", "after": "choosing"},
-    ]
+    assert (result.before, result.after) == ("subscribed", "choosing")
+    assert result.changes == (
+        Change("deals", "none", "unsubscribed"),
+        Change("news", "subscribed", "choosing"),
+        Change("games", "subscribed", "choosing"),
+    )
 
 
 async def test_an_opt_out_of_everything_overrules_all_until_a_later_opt_in(commits: Commits) -> None:
     await commits.commit(text("a", START, program="news"))
     everything = plan(STOP, consents=("deals",), writes="@all")
-    result = orjson.loads((await commits.commit(text("b", everything))).decision)
+    result = read_decision((await commits.commit(text("b", everything))).decision)
 
-    assert result["changes"] == [{"program": "@all", "before": "none", "after": "unsubscribed"}]
+    assert result.changes == (Change("@all", "none", "unsubscribed"),)
     assert await before(commits, "c", program="news") == "unsubscribed"
     await commits.commit(text("d", START, program="news"))
     assert await before(commits, "e", program="news") == "subscribed"
@@ -226,7 +227,7 @@ async def test_the_language_that_a_keyword_told_is_that_of_later_replies(commits
     chat = plan(replies, languages=("en", "fr"))
 
     async def reply(name: str) -> object:
-        return orjson.loads((await commits.commit(text(name, chat))).decision)["reply"]
+        return read_decision((await commits.commit(text(name, chat))).decision).reply
 
     assert await reply("a") == "hello"
     await commits.commit(text("b", tuple(replace(row, language="fr") for row in LEAVE)))
@@ -323,7 +324,7 @@ async def test_a_late_opt_in_does_not_overrule_what_the_person_has_said_since(co
     await commits.commit(text("a", STOP))
     late = await commits.commit(replace(text("b", LATE_START), late_at=written))
 
-    assert orjson.loads(late.decision)["after"] == "unsubscribed"
+    assert read_decision(late.decision).after == "unsubscribed"
     assert await before(commits, "c") == "unsubscribed"
 
 

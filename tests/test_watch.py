@@ -13,6 +13,7 @@ import pytest
 from router.cli.store import opened
 from router.config import load
 from router.consent import STATES
+from router.records import write_decision
 from router.store import Commit, Commits, Store
 from router.texts import identity
 from router.types import Decision, Row
@@ -38,7 +39,7 @@ def mistake(name: str, *, sender: str = SENDER, destinations: tuple[str, ...] = 
     rows = []
     for state in STATES:
         decision = Decision("custom", None, None, "deals", None, None, state, "unsubscribed", "Buy now!")
-        rows.append(Row(state, state, False, 0, 0, (orjson.dumps(decision),), b""))
+        rows.append(Row(state, state, False, 0, 0, (write_decision(decision),), b""))
     return text(name, tuple(rows), sender=sender, destinations=destinations, need_alias=())
 
 

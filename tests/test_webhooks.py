@@ -219,6 +219,9 @@ class Slow:
         self.answered = asyncio.Event()
         self._fails = fails
 
+    def shed(self, account: str) -> Answer | None:
+        return None
+
     def begin(self, request: RawRequest, answered: object) -> None:
         if self._fails:
             raise RuntimeError("a fault")
@@ -271,6 +274,7 @@ async def test_silent_connections_are_closed_in_the_end(begun: bytes, monkeypatc
 
 def test_the_reception_that_stands_in_is_called_as_the_real_one() -> None:
     assert Reception.begin.__annotations__.keys() == {"request", "answered", "return"}
+    assert Reception.shed.__annotations__.keys() == {"account", "return"}
 
 
 async def test_requests_that_come_together_are_answered_in_their_order_by_the_real_server(tmp_path: Path) -> None:

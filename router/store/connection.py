@@ -1,6 +1,8 @@
 """The connection to the store: opening it, checking that it is the right one, running scripts."""
 
+import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, cast
@@ -16,7 +18,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from router.errors import StoreMismatch, StoreUnavailable
 from router.store.keys import Keys
 
-_LAYOUT = "2"
+_LAYOUT = "3"
+#: What a command of many texts takes, in bytes.
+_COMMAND = 1 << 20
 
 Execute = Callable[..., Awaitable[object]]
 
@@ -24,6 +28,9 @@ Execute = Callable[..., Awaitable[object]]
 class Held:
     """A connection of the pool that is kept, for who sends one command after the other and is in a hurry: the client's
     own way of packing, choosing a connection and trying again takes as long as the store.
+
+    The kernel gets room for a whole command, up to its own limit (`net.core.wmem_max`): what does not fit would leave
+    only when the loop has done all else that is ready, with the store idle meanwhile.
     """
 
     def __init__(self, pool: BlockingConnectionPool) -> None:
@@ -32,7 +39,7 @@ class Held:
 
     async def execute(self, *arguments: str | bytes | int) -> object:
         """One command, never while another is under way. Raises `redis.RedisError`."""
-        connection = self._connection or await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        connection = self._connection or await self._connected()
         self._connection = None
         try:
             await connection.send_packed_command(pack_command(cast("Any", arguments)))
@@ -44,6 +51,15 @@ class Held:
             raise
         self._connection = connection
         return answer
+
+    async def _connected(self) -> AbstractConnection:
+        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        # The client has no public way to its socket.
+        writer = cast("asyncio.StreamWriter", connection._writer)
+        known = writer.get_extra_info("socket")
+        if known.family == socket.AF_UNIX:  # that of TCP grows by itself
+            known.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COMMAND)
+        return connection
 
 
 class Script:

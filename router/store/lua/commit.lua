@@ -1,24 +1,24 @@
 -- Accepts texts: each is recorded once, moves its sender's state, and joins its shard's outbox.
 --
 -- KEYS[i]  the i-th sender's record, `PREFIX:{SHARD}:person:SENDER`; all else that is touched shares its tag.
--- ARGV     now in µs, how many kinds of text follow, and for each kind how many arguments it has, and these:
+-- ARGV     now in µs, how many kinds of text follow, and for each kind two:
 --   1 lines:  destinations, comma between, or '' for none
---             those of them that need an alias
 --             how many buckets back a text may have been seen
 --             how many records of texts that nobody is told of are kept
 --             replies allowed an hour
 --             the consents that it may be about, comma between
---             those that overrule each of them, semicolon between
+--             how many others overrule each of them, comma between
+--             the destinations that need an alias
+--             the fields of a person that bear on it: each consent, behind it those that overrule it, then the aliases,
+--             then the language, if it counts
 --             the programs of the account that is written to, if it is one
 --             the state that the one it is about is sought by, in the order of preference, comma between
 --             what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
 --             the languages of the replies, if there are several: the person's own counts
---             how many decisions there are that differ in more than the states
---   2 our number, for the limit of replies
---   3 whose block of the person it may set or clear, `ACCOUNT/NUMBER`
---   4 for each decision what stands before the states, and what behind them
---   then for each consent its rows (see `read_row`); once more as many, if there are others for somebody who is subscribed
---   to several of the consents.
+--             whether there are other rows for somebody who is subscribed to several of the consents: 1 or 0
+--             then a line for each decision that differs from others in more than the states (see `read_decision`), and for
+--             each consent one for each state (see `read_row`); the other rows are those of further consents
+--   2 whose block of the person it may set or clear, `ACCOUNT/NUMBER`: the number is ours, and has the limit of replies
 --  Then for each text: which kind it is of, the digest of its message id, the message, the record of a text that nobody is
 --  told of, or '', and when a late text was written, in µs, or 0 for one that comes in its turn.
 -- Returns for each text the decision, and for a repeat {the decision taken the first time, and for each consent that it may
@@ -28,15 +28,16 @@
 
 -- The dedupe window is kept in buckets of this many seconds, so that it expires without a look at each text.
 local BUCKET = 21600
--- How many characters of a decision's digest stand for it.
-local ANSWER = 16
+-- How many characters stand for a decision: a part of a digest of all but its states and a letter for each of these, or a part
+-- of a digest of the whole.
+local ANSWER, DIGEST = 16, 14
 
 local now = tonumber(ARGV[1])
 local hour = string.format('%.0f', math.floor(now / 3600e6))
 local newest_bucket = math.floor(now / 1e6 / BUCKET)
 
 -- What is the same for many texts of a call is looked up once.
-local bucket_names, written_answers, lasts_for, digests = {}, {}, {}, {}
+local bucket_names, written_answers, lasts_for, answers_of, lists = {}, {}, {}, {}, {}
 
 local function bucket_keys(shard, index)
   local name = bucket_names[index]
@@ -48,107 +49,89 @@ local function bucket_keys(shard, index)
 end
 
 -- The decision that was taken on a text when it first came, and, for the confirmation of an opt-out, when, in seconds.
-local function seen_before(shard, text)
-  for index = newest_bucket, newest_bucket - text.buckets, -1 do
+local function seen_before(shard, kind, digest)
+  for index = newest_bucket, newest_bucket - kind.buckets, -1 do
     local seen, answers = bucket_keys(shard, index)
-    local answer = redis.call('HGET', seen, text.digest)
+    local answer = redis.call('HGET', seen, digest)
     if answer then
       return redis.call('HGET', answers, string.sub(answer, 1, ANSWER)), tonumber(string.sub(answer, ANSWER + 1))
     end
   end
 end
 
+-- Who asks again for a list gets the same table.
 local function split(list)
-  local items = {}
-  for item in string.gmatch(list, '[^,]+') do
-    items[#items + 1] = item
+  local items = lists[list]
+  if not items then
+    items = {}
+    for item in string.gmatch(list, '[^,]+') do
+      items[#items + 1] = item
+    end
+    lists[list] = items
   end
   return items
 end
 
-local function split_lists(lists)
-  local found = {}
-  for list in string.gmatch(lists, '[^;]+') do
-    found[#found + 1] = split(list)
-  end
-  return found
-end
-
--- A decision is written PLACE:BEFORE:AFTER, the place among those of its kind; `-` is none.
-local function read_decision(text, written)
-  if written == '-' then
-    return ''
-  end
-  if not text.read[written] then
+-- A decision is a line `=PLACE DIGEST JSON` without its end: the states before and after, and what changes. It is referred to
+-- as PLACE:STATE:STATE. The digest and the first letters of the states stand for it.
+local function read_decision(kind, written)
+  local decision = kind.read[written]
+  if not decision then
     local place, before, after = string.match(written, '^(%d+):(%a+):(%a+)$')
-    local at = text.parts + 2 * tonumber(place)
-    text.read[written] = string.format('%s"before":"%s","after":"%s"%s', ARGV[at], before, after, ARGV[at + 1])
+    local _, at = string.find(kind.lines, '\n=' .. place .. ' ', kind.body, true)
+    local line_end = string.find(kind.lines, '\n', at, true)
+    decision = string.sub(kind.lines, at + DIGEST + 2, line_end - 1) .. '"' .. before .. '","' .. after .. '"]'
+    kind.read[written] = decision
+    answers_of[decision] = string.sub(kind.lines, at + 1, at + DIGEST) .. string.sub(before, 1, 1) .. string.sub(after, 1, 1)
   end
-  return text.read[written]
+  return decision
 end
 
--- The rows of a consent are lines, one for each state; only those that count are taken apart. `otherwise` is what is decided if
--- the reply is one too many or the text is late, `decisions` one for each language, or one for all.
-local function read_row(text, consent, state, several)
-  local place = consent + (several and #text.consents or 0)
-  local name = place .. state
-  if not text.read[name] then
-    local line = string.match(ARGV[text.rows + place - 1], '\n' .. state .. ' ([^\n]*)')
+-- The row of a consent for a state. `decisions` refers to one decision for each language, or one for all; `otherwise` to that
+-- taken if the reply is one too many or the text is late, and is nil where neither makes a difference.
+local function read_row(kind, consent, state, several)
+  local name = string.format('\n%d %s ', consent + (several and #kind.consents or 0), state)
+  local row = kind.read[name]
+  if not row then
+    local _, at = string.find(kind.lines, name, kind.body, true)
     local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block, otherwise, decisions =
-      string.match(line, '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*) (%S+) (%S+)$')
-    text.read[name] = {
+      string.match(kind.lines, '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*) (%S+) (%S+)', at + 1)
+    row = {
       after = after, renews = renews == '1', expires_in = tonumber(expires_in), lapses_to = lapses_to,
       asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
-      otherwise = read_decision(text, otherwise), decisions = split(decisions),
+      otherwise = otherwise ~= '-' and otherwise or nil, decisions = split(decisions),
     }
+    kind.read[name] = row
   end
-  return text.read[name]
-end
-
--- The fields of a person that bear on texts of a kind.
-local function fields_of(kind)
-  local fields = {}
-  for i, name in ipairs(kind.consents) do
-    fields[#fields + 1] = 'consent:' .. name
-    for _, other in ipairs(kind.overruled_by[i] or {}) do
-      fields[#fields + 1] = 'consent:' .. other
-    end
-  end
-  for _, destination in ipairs(kind.need_alias) do
-    fields[#fields + 1] = 'alias:' .. destination
-  end
-  if kind.languages ~= '' then
-    fields[#fields + 1] = 'lang'
-  end
-  return fields
+  return row
 end
 
 -- What the store knows of the sender, as far as it bears on the text.
-local function read_person(person, text)
-  local kept = redis.call('HMGET', person, unpack(text.fields))
+local function read_person(person, kind)
+  local kept = redis.call('HMGET', person, unpack(kind.fields))
   local states, known, at = {}, {}, 1
-  for i = 1, #text.consents do
+  for i = 1, #kind.consents do
     local overruling = {}
-    for place = 1, #(text.overruled_by[i] or {}) do
+    for place = 1, tonumber(kind.overruling[i]) do
       overruling[place] = read_state(kept[at + place], now)
     end
     states[i] = latest_state(read_state(kept[at], now), overruling)
     at = at + 1 + #overruling
   end
-  for i, destination in ipairs(text.need_alias) do
+  for i, destination in ipairs(kind.need_alias) do
     if kept[at + i - 1] then
       known[#known + 1] = destination
     end
   end
-  return {states = states, known = table.concat(known, ','), language = kept[at + #text.need_alias]}
+  return {states = states, known = table.concat(known, ','), language = kept[at + #kind.need_alias]}
 end
 
 -- Of several consents a text is about one: that in the state sought first, and of those the latest.
-local function about(text, states)
+local function about(kind, states)
   if #states == 1 then
     return 1
   end
-  for _, wanted in ipairs(split(text.sought)) do
+  for _, wanted in ipairs(split(kind.sought)) do
     local found
     for i, current in ipairs(states) do
       if current.state == wanted and (not found or current.since > states[found].since) then
@@ -180,7 +163,7 @@ local function since_when(person, text, current, overrules)
   return text.since
 end
 
-local function write_consent(person, text, name, row, current, overrules)
+local function write_consent(person, kind, text, name, row, current, overrules)
   if row.after == current.state and not row.renews then
     return
   end
@@ -190,7 +173,7 @@ local function write_consent(person, text, name, row, current, overrules)
   local written = write_state(row.after, since, lapses_at, fallback)
   redis.call('HSET', person, 'consent:' .. name, written)
   -- An opt-out of an account must hold also once a program of it has moved to another account.
-  for _, program in ipairs(split(text.covers)) do
+  for _, program in ipairs(split(kind.covers)) do
     if redis.call('HEXISTS', person, 'consent:' .. program) == 1 then
       redis.call('HSET', person, 'consent:' .. program, written)
     end
@@ -198,37 +181,37 @@ local function write_consent(person, text, name, row, current, overrules)
 end
 
 local function change(name, before, after)
-  return string.format('{"program":"%s","before":"%s","after":"%s"}', name, before, after)
+  return string.format('["%s","%s","%s"]', name, before, after)
 end
 
 -- Writes what follows for every consent that is meant; what changed, as JSON, where that is more than one program's.
-local function apply(person, text, chosen, row, states, several)
-  local overrules = string.sub(text.consents[1], 1, 1) == '@'
-  if text.writes ~= '' and text.writes ~= 'each' then
-    write_consent(person, text, text.writes, row, states[chosen], true)
-    return change(text.writes, states[chosen].state, row.after)
+local function apply(person, kind, text, chosen, row, states, several)
+  local overrules = string.sub(kind.consents[1], 1, 1) == '@'
+  if kind.writes ~= '' and kind.writes ~= 'each' then
+    write_consent(person, kind, text, kind.writes, row, states[chosen], true)
+    return change(kind.writes, states[chosen].state, row.after)
   end
-  if text.writes == '' or #text.consents == 1 then
-    write_consent(person, text, text.consents[chosen], row, states[chosen], overrules)
-    return overrules and change(text.consents[chosen], states[chosen].state, row.after) or ''
+  if kind.writes == '' or #kind.consents == 1 then
+    write_consent(person, kind, text, kind.consents[chosen], row, states[chosen], overrules)
+    return overrules and change(kind.consents[chosen], states[chosen].state, row.after) or ''
   end
   local changes = {}
-  for i, name in ipairs(text.consents) do
-    local own = i == chosen and row or read_row(text, i, states[i].state, several)
-    write_consent(person, text, name, own, states[i], false)
+  for i, name in ipairs(kind.consents) do
+    local own = i == chosen and row or read_row(kind, i, states[i].state, several)
+    write_consent(person, kind, text, name, own, states[i], false)
     changes[i] = change(name, states[i].state, own.after)
   end
   return table.concat(changes, ',')
 end
 
 -- Two machines that answer each other are cut off: past the limit the text counts, and gets no reply.
-local function within_reply_limit(person, text)
-  local key = string.gsub(person, 'person:', 'replies:' .. hour .. ':', 1) .. ':' .. text.number
+local function within_reply_limit(person, kind)
+  local key = string.gsub(person, 'person:', 'replies:' .. hour .. ':', 1) .. ':' .. string.match(kind.block, '/(.*)$')
   local replies = redis.call('INCR', key)
   if replies == 1 then
     redis.call('EXPIRE', key, 3600)
   end
-  return replies <= text.reply_limit
+  return replies <= kind.reply_limit
 end
 
 -- A question that the person has not answered is not put again and again.
@@ -241,8 +224,8 @@ local function may_ask(person, name, row)
   return true
 end
 
-local function may_reply(person, text, name, row)
-  return (row.asks_again_in == 0 or may_ask(person, name, row)) and within_reply_limit(person, text)
+local function may_reply(person, kind, name, row)
+  return (row.asks_again_in == 0 or may_ask(person, name, row)) and within_reply_limit(person, kind)
 end
 
 local function spoken(tag)
@@ -250,33 +233,33 @@ local function spoken(tag)
 end
 
 -- The decision in the person's language, as far as there is one; who speaks fr-CA also reads fr.
-local function in_language(text, row, language)
+local function in_language(kind, row, language)
   local alike
   if language and row.decisions[2] then
-    for i, name in ipairs(split(text.languages)) do
+    for i, name in ipairs(split(kind.languages)) do
       local decision = row.decisions[i]
       if decision and name == language then
-        return read_decision(text, decision)
+        return read_decision(kind, decision)
       end
       alike = alike or spoken(name) == spoken(language) and decision
     end
   end
-  return read_decision(text, alike or row.decisions[1])
+  return read_decision(kind, alike or row.decisions[1])
 end
 
-local function note(person, text, row, known_language)
+local function note(person, kind, text, row, known_language)
   if row.language ~= '' and row.language ~= known_language then
     redis.call('HSET', person, 'lang', row.language)
   end
   if row.block == 'set' then
-    redis.call('HSET', person, 'block:' .. text.block, string.format('%.0f', text.late > 0 and text.late or now))
+    redis.call('HSET', person, 'block:' .. kind.block, string.format('%.0f', text.late > 0 and text.late or now))
   elseif row.block == 'clear' then
-    redis.call('HDEL', person, 'block:' .. text.block, 'block:' .. string.match(text.block, '^[^/]*/'))
+    redis.call('HDEL', person, 'block:' .. kind.block, 'block:' .. string.match(kind.block, '^[^/]*/'))
   end
 end
 
-local function record(shard, text, decision, known, recorded)
-  local destinations = text.destinations
+local function record(shard, kind, text, decision, known, recorded)
+  local destinations = kind.destinations
   if recorded then
     destinations = destinations == '' and '@ledger' or destinations .. ',@ledger'
   end
@@ -285,12 +268,12 @@ local function record(shard, text, decision, known, recorded)
       'decision', decision)
   end
   if text.undelivered ~= '' then
-    redis.call('XADD', shard .. 'unhandled', 'MAXLEN', text.undelivered_kept, '*', 'record', text.undelivered)
+    redis.call('XADD', shard .. 'unhandled', 'MAXLEN', kind.undelivered_kept, '*', 'record', text.undelivered)
   end
 end
 
-local function expire(key, text)
-  local seconds = BUCKET * (text.buckets + 1)
+local function expire(key, kind)
+  local seconds = BUCKET * (kind.buckets + 1)
   lasts_for[key] = lasts_for[key] or redis.call('TTL', key)
   if lasts_for[key] < seconds - BUCKET then
     redis.call('EXPIRE', key, seconds)
@@ -298,91 +281,90 @@ local function expire(key, text)
   end
 end
 
-local function mark_seen(shard, text, decision, confirms)
+local function mark_seen(shard, kind, text, decision, confirms)
   local seen, answers = bucket_keys(shard, newest_bucket)
-  local answer = digests[decision] or string.sub(redis.sha1hex(decision), 1, ANSWER)
-  digests[decision] = answer
+  local answer = answers_of[decision] or string.sub(redis.sha1hex(decision), 1, ANSWER)
+  answers_of[decision] = answer
   if not written_answers[answers .. answer] then
     redis.call('HSETNX', answers, answer, decision)
     written_answers[answers .. answer] = true
   end
-  expire(answers, text)
+  expire(answers, kind)
   redis.call('HSET', seen, text.digest, confirms and string.format('%s%.0f', answer, now / 1e6) or answer)
-  expire(seen, text)
+  expire(seen, kind)
 end
 
 -- The states by now are for who still has to answer: the person may have opted out since the text first came.
 -- How old the answer is counts from that text where it is known, and else from when the state began.
-local function repeated(person, text, decision, came)
+local function repeated(person, kind, decision, came)
   local result = {decision}
-  for _, current in ipairs(read_person(person, text).states) do
+  for _, current in ipairs(read_person(person, kind).states) do
     result[#result + 1] = current.state
     result[#result + 1] = now - (came and came * 1e6 or current.since)
   end
   return result
 end
 
-local function commit(person, text)
+local function commit(person, kind, text)
   local shard = string.sub(person, 1, (select(2, string.find(person, '}:', 1, true))))
-  local first_answer, came = seen_before(shard, text)
+  local first_answer, came = seen_before(shard, kind, text.digest)
   if first_answer then
-    return repeated(person, text, first_answer, came)
+    return repeated(person, kind, first_answer, came)
   end
 
-  local known = read_person(person, text)
-  local chosen = about(text, known.states)
+  local known = read_person(person, kind)
+  local chosen = about(kind, known.states)
   local current = known.states[chosen]
-  local several = text.others and subscribed_to_several(known.states)
-  local row = read_row(text, chosen, current.state, several)
-  local decision, recorded = row.otherwise, false
-  if text.late == 0 or row.otherwise == '' or text.late >= current.since then
-    if text.late > 0 or row.otherwise == '' or may_reply(person, text, text.consents[chosen], row) then
-      decision = in_language(text, row, row.language == '' and known.language or nil)
+  local several = kind.others and subscribed_to_several(known.states)
+  local row = read_row(kind, chosen, current.state, several)
+  local decision, recorded
+  if text.late == 0 or not row.otherwise or text.late >= current.since then
+    if text.late > 0 or not row.otherwise or may_reply(person, kind, kind.consents[chosen], row) then
+      decision = in_language(kind, row, row.language == '' and known.language or nil)
+    else
+      decision = read_decision(kind, row.otherwise)
     end
-    local changes = apply(person, text, chosen, row, known.states, several)
+    local changes = apply(person, kind, text, chosen, row, known.states, several)
     if changes ~= '' then
-      decision = string.sub(decision, 1, -3) .. changes .. ']}'
+      decision = string.sub(decision, 1, -2) .. ',' .. changes .. ']'
     end
-    note(person, text, row, known.language)
+    note(person, kind, text, row, known.language)
     recorded = row.recorded
-  end -- else what the person has said since holds
-  record(shard, text, decision, known.known, recorded)
+  else -- what the person has said since holds
+    decision = read_decision(kind, row.otherwise)
+  end
+  record(shard, kind, text, decision, known.known, recorded)
   local opts_out = row.after == 'unsubscribed' or row.after == 'choosing'
-  mark_seen(shard, text, decision, opts_out and row.otherwise ~= '' and row.after ~= current.state)
+  mark_seen(shard, kind, text, decision, opts_out and row.otherwise and row.after ~= current.state)
   return decision
 end
 
 local at = 3
 
-local LINES = '^' .. string.rep('([^\n]*)\n', 12)
+local LINES = '^' .. string.rep('([^\n]*)\n', 13) .. '()'
 
-local function read_kind(width)
-  local destinations, need_alias, buckets, undelivered_kept, reply_limit, consents, overruled_by, covers, sought, writes,
-    languages, decisions = string.match(ARGV[at], LINES)
+local function read_kind(lines, block)
+  local destinations, buckets, undelivered_kept, reply_limit, consents, overruling, need_alias, fields, covers, sought,
+    writes, languages, others, behind = string.match(lines, LINES)
   local kind = {
-    destinations = destinations, need_alias = split(need_alias), buckets = tonumber(buckets),
-    undelivered_kept = undelivered_kept, reply_limit = tonumber(reply_limit), consents = split(consents),
-    overruled_by = split_lists(overruled_by), covers = covers, sought = sought, writes = writes, languages = languages,
-    number = ARGV[at + 1], block = ARGV[at + 2], parts = at + 3, rows = at + 3 + 2 * tonumber(decisions), read = {},
+    destinations = destinations, buckets = tonumber(buckets), undelivered_kept = undelivered_kept,
+    reply_limit = tonumber(reply_limit), consents = split(consents), overruling = split(overruling),
+    need_alias = split(need_alias), fields = split(fields), covers = covers, sought = sought, writes = writes,
+    languages = languages, others = others == '1', lines = lines, body = behind - 1, block = block, read = {},
   }
-  kind.others = at + width - kind.rows > #kind.consents
-  kind.fields = fields_of(kind)
-  kind.__index = kind  -- its texts have what it has
   return kind
 end
 
 local kinds = {}
 for i = 1, tonumber(ARGV[2]) do
-  local width = tonumber(ARGV[at])
-  at = at + 1
-  kinds[i] = read_kind(width)
-  at = at + width
+  kinds[i] = read_kind(ARGV[at], ARGV[at + 1])
+  at = at + 2
 end
 
 local results = {}
 for i, person in ipairs(KEYS) do
   local text = {digest = ARGV[at + 1], message = ARGV[at + 2], undelivered = ARGV[at + 3], late = tonumber(ARGV[at + 4])}
-  results[i] = commit(person, setmetatable(text, kinds[tonumber(ARGV[at])]))
+  results[i] = commit(person, kinds[tonumber(ARGV[at])], text)
   at = at + 5
 end
 return results

@@ -1,0 +1,182 @@
+"""What becomes of texts that come at a rate of their own, with driver, server, store, worker and platform together.
+
+Latency counts from the moment a text was due, whether it could be sent then or not.
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.delivery import delays, disorder, used
+from bench.driver import Plan, Sent, drive, start
+from bench.latencies import Latencies
+from bench.saturated import FRESH, HELD, ZIPF, Figures, crowd, saturate
+from bench.servers import configure, ports, running, warm_up, webhook
+from bench.sinks import Arrived, Receiver
+
+_WHATSAPP = 0.2
+
+
+@dataclass
+class Run:
+    """What became of the texts of one plan."""
+
+    sent: Sent
+    arrived: Arrived
+    drained: bool
+    use: Figures
+
+    def figures(self, plan: Plan) -> Figures:
+        """Latencies, losses, order."""
+        places, acknowledged, due = delays(self.sent, self.arrived, plan.first)
+        taken = [b - a for a, b in zip(self.sent.due, self.sent.answered, strict=True) if b]
+        return {
+            "texts": plan.count,
+            "statuses": self.sent.statuses,
+            "missing": sum(1 for at in self.sent.answered if at) - len(places),
+            "disorder": disorder(self.sent, self.arrived, plan.first),
+            "acknowledged": Latencies(taken).figures(),
+            "delivered": Latencies(due).figures(),
+            "acknowledged to delivered": Latencies(acknowledged).figures(),
+            "driver late by (ms)": round(1e3 * self.sent.late, 2),
+            "processors": self.use,
+        }
+
+
+@asynccontextmanager
+async def _whole(chosen: argparse.Namespace, folder: Path) -> Any:
+    """Server, store and worker, and the sink that they deliver to."""
+    (port,) = ports(1)
+    config = configure(folder, webhook("hook", port, "batch_size = 100"))
+    with Receiver(port, folder) as sink:
+        async with running(config, chosen.server) as k:
+            await asyncio.to_thread(drive, warm_up(k.server.port), folder)
+            yield k, sink
+
+
+def latency(chosen: argparse.Namespace, folder: Path) -> Figures:
+    """From due to acknowledged and to delivered at a fixed rate, with everything on this machine."""
+    plan, run = asyncio.run(_at_rate(chosen, folder, chosen.rate, chosen.seconds))
+    return {"rate": chosen.rate, "seconds": chosen.seconds, **run.figures(plan)}
+
+
+async def _at_rate(chosen: argparse.Namespace, folder: Path, rate: float, seconds: float) -> tuple[Plan, Run]:
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    async with _whole(chosen, folder) as (k, sink):
+        plan = Plan(k.server.port, rate, seconds, people=chosen.people, zipf=ZIPF, fresh=FRESH,
+                    connections=chosen.connections, whatsapp_share=_WHATSAPP)  # fmt: skip
+        before = k.use()
+        sent = await asyncio.to_thread(drive, plan, folder)
+        use = used(before, k.use(), seconds)
+        drained = await k.drained(60)
+    return plan, Run(sent, sink.arrived, drained, use)
+
+
+def highest(chosen: argparse.Namespace, folder: Path) -> Figures:
+    """The highest rate at which all that is accepted is delivered as fast as it comes, then held for the whole time."""
+    tried: list[Figures] = []
+
+    async def holds(rate: float, seconds: float = chosen.try_seconds) -> bool:
+        plan, run = await _at_rate(chosen, folder, rate, seconds)
+        found = run.figures(plan)
+        last = max(run.arrived.times) - max(run.sent.due)
+        held = last < 1.0 and not found["missing"] and found["acknowledged"]["p99"] < HELD
+        tried.append({
+            "rate": rate, "seconds": seconds, "held": held, "statuses": found["statuses"], "missing": found["missing"],
+            "disorder": found["disorder"], "acknowledged p99 (ms)": found["acknowledged"]["p99"],
+            "delivered p99 (ms)": found["delivered"]["p99"], "last event after (s)": round(last, 2),
+            "processors": found["processors"],
+        })  # fmt: skip
+        return held
+
+    rate = 500.0 * (asyncio.run(search(holds, 2000.0, 20_000.0, 1.08)) // 500)
+    while rate > 500 and not asyncio.run(holds(rate, chosen.seconds)):
+        rate -= 500
+    return {"rate": rate, "tried": tried}
+
+
+async def search(holds: Callable[[float], Awaitable[bool]], low: float, high: float, grain: float) -> float:
+    """The highest rate between two that holds, to within a factor; `low` if none does."""
+    while high / low > grain:
+        rate = (low * high) ** 0.5
+        if await holds(rate):
+            low = rate
+        else:
+            high = rate
+    return low
+
+
+def overload(chosen: argparse.Namespace, folder: Path) -> Figures:
+    """Three times the best of the whole product, and then half of it again."""
+    return asyncio.run(_overload(chosen, folder))
+
+
+async def _overload(chosen: argparse.Namespace, folder: Path) -> Figures:
+    async with _whole(chosen, folder) as (k, _):
+        usual = crowd(chosen, k.server.port, chosen.connections)
+        rounds = []
+        for number in range(3):
+            rounds.append(await saturate(k, replace(usual, first=(number + 1) * 10**7), folder))
+            await k.drained(60)
+        best = statistics.median(each.rate for each in rounds)
+        plan = replace(usual, rate=3 * best, seconds=chosen.overload_seconds, first=3 * 10**8,
+                       connections=chosen.crowd, then=((best / 2, 10.0),))  # fmt: skip
+        memory: list[tuple[float, float, float]] = []
+        before, process = k.use(), start(plan, folder)
+        while process.poll() is None:
+            use = k.use()
+            memory.append((time.time(), use["server"].memory, use["store"].memory))
+            await asyncio.sleep(1.0)
+        processors = used(before, k.use(), chosen.overload_seconds + 10)
+    sent = Sent.read(folder / "sent")
+    found = _by_second(sent, plan, memory)
+    accepted = found["accepted a second (median)"]
+    return {
+        "best": round(best),
+        "offered": round(3 * best),
+        "accepted of the best": round(accepted / best, 3),
+        "statuses": sent.statuses,
+        "processors": processors,
+        "processor of the driver (of a core)": round(sent.processor / (chosen.overload_seconds + 10), 2),
+        **found,
+    }
+
+
+def _by_second(sent: Sent, plan: Plan, memory: Sequence[tuple[float, float, float]]) -> Figures:
+    began = sent.due[0]
+    length = int(plan.seconds + 12)
+    taken, refused = [0] * (length + 60), [0] * (length + 60)
+    for column, counts in ((sent.answered, taken), (sent.refused, refused)):
+        for at in column:
+            if at and at - began < len(counts):
+                counts[int(at - began)] += 1
+    over = began + plan.seconds
+    seconds = [
+        [
+            second,
+            taken[second],
+            refused[second],
+            *next((use for at, *use in memory if at >= began + second), memory[-1][1:]),
+        ]
+        for second in range(length)
+    ]
+    steady = taken[2 : int(plan.seconds)]
+    slow = [
+        due
+        for due, at in zip(sent.due, sent.answered, strict=True)
+        if due >= over and (not at or at - due > HELD / 1e3)
+    ]
+    return {
+        "seconds": seconds,
+        "accepted a second (median)": statistics.median(steady),
+        "recovered after (s)": round(max(slow) - over, 2) if slow else 0.0,
+        "memory of the server (MB)": [memory[0][1], max(use for _, use, _ in memory)],
+        "memory of the store (MB)": [memory[0][2], max(use for _, _, use in memory)],
+    }
