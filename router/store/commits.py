@@ -17,7 +17,9 @@ from router.types import ConsentState, Plan, Row
 
 #: The most texts in one call. What the script touches for more of them does not stay in the processor's cache, and the
 #: server has nothing to do until they are done: with 256, and a program each, the two do a fifth less.
-_MOST_AT_ONCE = 64
+_AT_ONCE = 64
+#: When so many wait, they all go at once: the loop then has thousands of requests to read between two calls.
+_CROWD = 512
 #: The end of a decision without changes: the states.
 _STATES_DECIDED = re.compile(rb'"([a-z]+)","([a-z]+)"\]\Z')
 #: As in lua/commit.lua.
@@ -102,7 +104,8 @@ class Commits:
         """Runs while anything waits. Its own task: a caller that gives up does not cut a call short."""
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:_MOST_AT_ONCE], self._waiting[_MOST_AT_ONCE:]
+                most = _CROWD if len(self._waiting) > _CROWD else _AT_ONCE
+                batch, self._waiting = self._waiting[:most], self._waiting[most:]
                 await self._call(batch)
         finally:
             self._task = None

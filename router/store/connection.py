@@ -1,65 +1,23 @@
 """The connection to the store: opening it, checking that it is the right one, running scripts."""
 
-import asyncio
 import re
-import socket
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from typing import Any, cast
 
-from hiredis import pack_command
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from router.errors import StoreMismatch, StoreUnavailable
+from router.store.held import Held
 from router.store.keys import Keys
 
 _LAYOUT = "3"
-#: What a command of many texts takes, in bytes.
-_COMMAND = 1 << 20
 
 Execute = Callable[..., Awaitable[object]]
-
-
-class Held:
-    """A connection of the pool that is kept, for who sends one command after the other and is in a hurry: the client's
-    own way of packing, choosing a connection and trying again takes as long as the store.
-
-    The kernel gets room for a whole command, up to its own limit (`net.core.wmem_max`): what does not fit would leave
-    only when the loop has done all else that is ready, with the store idle meanwhile.
-    """
-
-    def __init__(self, pool: BlockingConnectionPool) -> None:
-        self._pool = pool
-        self._connection: AbstractConnection | None = None
-
-    async def execute(self, *arguments: str | bytes | int) -> object:
-        """One command, never while another is under way. Raises `redis.RedisError`."""
-        connection = self._connection or await self._connected()
-        self._connection = None
-        try:
-            await connection.send_packed_command(pack_command(cast("Any", arguments)))
-            answer: object = await connection.read_response()
-        except BaseException as error:
-            if not isinstance(error, ResponseError):  # after any other, who knows whose answer comes next
-                await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
-            raise
-        self._connection = connection
-        return answer
-
-    async def _connected(self) -> AbstractConnection:
-        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        # The client has no public way to its socket.
-        writer = cast("asyncio.StreamWriter", connection._writer)
-        known = writer.get_extra_info("socket")
-        if known.family == socket.AF_UNIX:  # that of TCP grows by itself
-            known.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COMMAND)
-        return connection
 
 
 class Script:
@@ -119,6 +77,7 @@ class Store:
         self.keys = Keys(prefix, shards)
         self._url = url
         self._durability = durability
+        self._timeout_seconds = timeout_seconds
 
     async def open(self) -> None:
         """Connects and checks. Raises `StoreUnavailable` or `StoreMismatch`, each saying what to do."""
@@ -152,7 +111,9 @@ class Store:
 
     def script(self, *names: str, held: bool = False) -> Script:
         """The script that the files `lua/NAME.lua` make together. `held`: it is never run twice at a time."""
-        return Script(self.redis, Held(self._pool).execute if held else self.redis.execute_command, *names)
+        return Script(
+            self.redis, Held(self._pool, self._timeout_seconds).execute if held else self.redis.execute_command, *names
+        )
 
     async def _check_mode(self) -> None:
         server = await self.redis.info("cluster")
