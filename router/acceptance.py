@@ -23,8 +23,8 @@ from router.types import Decision, Inbound, Plan, RawRequest, Receipt
 from router.unhandled import text_record
 
 Lost = Callable[[], object]
-#: Told what became of a text.
-Told = Callable[["Accepted | StoreUnavailable"], object]
+#: Told what became of a text; an exception that nobody foresaw, too, for somebody waits.
+Told = Callable[["Accepted | Exception"], object]
 
 
 class Accepted(NamedTuple):
@@ -88,7 +88,12 @@ class Acceptance:
         self, account: str, prepared: Prepared, began: float, told: Told, result: Committed | StoreUnavailable
     ) -> None:
         self._metrics.commit_seconds.observe(perf_counter() - began)
-        told(result if isinstance(result, StoreUnavailable) else self._accepted(account, prepared, result))
+        outcome: Accepted | Exception
+        try:
+            outcome = result if isinstance(result, StoreUnavailable) else self._accepted(account, prepared, result)
+        except Exception as error:  # noqa: BLE001 (`Told` says why)
+            outcome = error
+        told(outcome)
 
     def take(
         self, routing: Routing, request: RawRequest, parsed: Sequence[Parsed], *, late: bool, lost: Lost | None

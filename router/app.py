@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -49,27 +49,24 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        try:
-            await service.start()
-        except RouterError as error:
-            app.state.failure = error
-            raise
-        if siblings:
-            await siblings.open(service.counted)
-        gc.freeze()  # the collector need not look at the configuration again and again
-        gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
-        service.begin_delivery()
-        reloader = Reloader(service, config) if config else None
-        if reloader:
-            reloader.listen()
-        try:
+        async with AsyncExitStack() as opened:
+            try:
+                await service.start()
+                opened.push_async_callback(service.stop)
+                if siblings:
+                    await siblings.open(service.counted)
+                    opened.push_async_callback(siblings.close)
+            except RouterError as error:
+                app.state.failure = error
+                raise
+            gc.freeze()  # the collector need not look at the configuration again and again
+            gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
+            service.begin_delivery()
+            if config:
+                reloader = Reloader(service, config)
+                reloader.listen()
+                opened.push_async_callback(reloader.close)
             yield
-        finally:
-            if reloader:
-                await reloader.close()
-            if siblings:
-                await siblings.close()
-            await service.stop()
 
     addresses: list[BaseRoute] = [
         Route("/healthz", _healthy),

@@ -134,6 +134,8 @@ class _Visit:
                 self._spilled = _Spilled(self._reception.outage.spill, self._request)
             self._accept()
         except RouterError as error:
+            if isinstance(error, StoreUnavailable) and self._spilled:
+                self._spilled()  # by the time a task runs the outage may be over, and then nobody looks into the spill
             self._reception.start(self._refuse(error), self._answered)
 
     def _accept(self) -> None:
@@ -142,12 +144,14 @@ class _Visit:
             accepting = pipeline.accept(self._request, self._parsed, self._spilled)
             self._reception.start(self._finish_after(accepting), self._answered)
 
-    def _told(self, result: Accepted | StoreUnavailable) -> None:
+    def _told(self, result: Accepted | Exception) -> None:
         try:
             if isinstance(result, Accepted):
                 self._finish("accepted", (result,))
-            else:
+            elif isinstance(result, StoreUnavailable):
                 self._reception.start(self._refuse(result), self._answered)
+            else:
+                _failed(result, self._answered)
         except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits for an answer)
             _failed(error, self._answered)
 

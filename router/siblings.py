@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from router.errors import AddressUnusable
+
 #: How long another process may take to tell, in seconds; one that is busy or gone is left out.
 _PATIENCE = 1.0
 
@@ -20,7 +22,7 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def open(self, counted: Callable[[], bytes]) -> None:
-        """Begins to tell what is counted here, in Prometheus's format."""
+        """Begins to tell what is counted here, in Prometheus's format. Raises `AddressUnusable`."""
 
         async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(OSError):
@@ -29,9 +31,14 @@ class Siblings:
                 writer.close()
 
         self._counted = counted
-        self._path.unlink(missing_ok=True)  # of one that was killed
-        self._server = await asyncio.start_unix_server(tell, self._path)
-        self._path.chmod(0o600)
+        try:
+            self._path.unlink(missing_ok=True)  # of one that was killed
+            self._server = await asyncio.start_unix_server(tell, self._path)
+            self._path.chmod(0o600)
+        except OSError as error:
+            raise AddressUnusable(
+                f"cannot listen on {self._path}: {error}. Set TMPDIR to a short path that can be written to."
+            ) from None
 
     async def close(self) -> None:
         """Tells nothing any more."""
@@ -54,7 +61,7 @@ async def _asked(path: Path) -> bytes:
             writer.close()
     except (OSError, TimeoutError):
         return b""
-    return text
+    return text[: text.rfind(b"\n") + 1]  # one that ends may leave half a line
 
 
 def merged(texts: dict[str, bytes]) -> bytes:

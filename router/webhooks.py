@@ -41,7 +41,7 @@ _ARRIVAL = 30.0
 _SWEEP = 5.0
 _KEPT = "keep-alive"
 #: Headers by which a request asks for more than this protocol does.
-_UNUSUAL = frozenset({"expect", "transfer-encoding", "upgrade"})
+_UNUSUAL = frozenset({"expect", "proxy-connection", "transfer-encoding", "upgrade"})
 
 
 class _Head(NamedTuple):
@@ -127,18 +127,22 @@ class _Connection(asyncio.Protocol):
         self._server_state.connections.add(self)  # type: ignore[arg-type]  # that is where uvicorn ends them
 
     def connection_lost(self, error: Exception | None) -> None:
-        """What is in line still counts; nobody is there to be told."""
-        self._leave()
+        """What is under way still counts, and the server does not end before; nobody is there to be told."""
         self._transport = None
+        if not self._busy:
+            self._leave()
 
     def data_received(self, data: bytes) -> None:
         """Part of a request, or more than one."""
-        self._unread = self._unread + data if self._unread else data
+        if self._unread:
+            self._unread += data
+        else:  # a request begins: that more of it comes earns it no more time
+            self._unread = data
+            self._since = self._loop.time()
         if self._busy or not self._writable:
             if len(self._unread) > 2 * _LONGEST and self._transport:
                 self._transport.pause_reading()
             return
-        self._since = self._loop.time()
         self._read()
 
     def pause_writing(self) -> None:
@@ -157,10 +161,10 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def close_if_silent(self, now: float) -> None:
-        """Closes a connection on which nothing has come for too long."""
+        """Closes a connection on which no whole request has come for too long."""
         waits = _ARRIVAL if self._unread else KEEP_ALIVE
         if not self._busy and self._transport and now - self._since > waits:
-            self._transport.close()
+            self._transport.abort()  # to close it would wait for answers to leave that nobody reads
 
     def _read(self) -> None:
         """Takes the next request, if it has come whole."""
@@ -208,6 +212,7 @@ class _Connection(asyncio.Protocol):
     def _answer(self, answer: Answer) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
+            self._leave()
             return
         head = _answer_head(answer.status, answer.content_type, answer.headers)
         date = self._webhooks.lines_of_all(self._server_state)

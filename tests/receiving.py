@@ -70,8 +70,11 @@ class World:
 
     async def post(self, *entries: dict[str, Any], headers: dict[str, str] = PROOF, path: str = "") -> Reply:
         """A carrier's request."""
-        body = orjson.dumps(entries)
-        return await call(self.app, RawRequest("acme", "POST", b"", headers, body, 0.0, path))
+        return await call(self.app, self.request(*entries, headers=headers, path=path))
+
+    def request(self, *entries: dict[str, Any], headers: dict[str, str] = PROOF, path: str = "") -> RawRequest:
+        """The same before it is sent."""
+        return RawRequest("acme", "POST", b"", headers, orjson.dumps(entries), self.clock(), path)
 
     async def replies(self, *entries: dict[str, Any]) -> list[dict[str, Any]]:
         """The replies in the answer to an accepted request."""

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
@@ -131,11 +131,16 @@ replies = {{ en = "All is well." }}
 
 class Keyroute:
     """A server process. In its `async with` block it runs and is ready, which may take `patience` seconds.
-    `environment` is ours if not given.
+    `environment` is ours if not given; `within` is a command that runs it.
     """
 
     def __init__(
-        self, config: Path, *arguments: str, environment: Mapping[str, str] | None = None, patience: float = 15.0
+        self,
+        config: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        patience: float = 15.0,
+        within: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.port = free_port()
@@ -143,12 +148,17 @@ class Keyroute:
         self._arguments = arguments
         self._environment = environment
         self._patience = patience
+        self._within = within
         self._log = config.with_name(f"server-{self.port}.log")
         self.process: subprocess.Popen[bytes]
 
     async def __aenter__(self) -> Self:
         self.start()
-        await self.ready(self._patience)
+        try:
+            await self.ready(self._patience)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -156,7 +166,8 @@ class Keyroute:
 
     def start(self) -> None:
         """Starts the process, without waiting for it."""
-        command = [str(KEYROUTE), "serve", "--config", str(self.config), "--port", str(self.port), *self._arguments]
+        serve = (str(KEYROUTE), "serve", "--config", str(self.config), "--port", str(self.port))
+        command = [*self._within, *serve, *self._arguments]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment)
 

@@ -2,14 +2,16 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from router.siblings import merged
+from router.siblings import Siblings, merged
 from tests.commits import until
 from tests.running import Keyroute, Twilio, write_configuration
 
@@ -79,6 +81,45 @@ async def test_one_that_is_killed_is_replaced_and_nothing_is_lost(config: Path) 
         assert server.log.count("a process ended and is replaced") == 1
 
 
+async def test_a_store_that_cannot_be_started_again_is_tried_until_it_can(config: Path) -> None:
+    log = config.parent / "data" / "store.log"
+    async with Keyroute(config, "--processes", "2") as server:
+        pid = server.process.pid
+        (store,) = children(pid).keys() - serving(pid)
+        log.unlink()
+        log.mkdir()
+        os.kill(store, signal.SIGKILL)
+
+        async def tried() -> bool:
+            return "the embedded store cannot be started" in server.log
+
+        await until(tried)
+        log.rmdir()
+        await server.ready()
+
+
+async def test_modules_in_the_folder_where_it_is_started_are_none_of_ours(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "click.py").write_text("raise SystemExit('this is not click')")
+    monkeypatch.chdir(tmp_path)
+    async with Keyroute(config, "--processes", "2") as server:
+        assert "this is not click" not in server.log
+
+
+#: Runs a command as the first process of a container would run.
+ALONE = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+
+
+@pytest.mark.skipif(
+    shutil.which(ALONE[0]) is None or subprocess.run([*ALONE, "true"], capture_output=True).returncode != 0,
+    reason="this machine gives nobody process numbers of their own",
+)
+async def test_they_run_as_well_where_the_first_of_them_has_number_one(config: Path) -> None:
+    async with Keyroute(config, "--processes", "2", within=ALONE) as server:
+        server.kill()
+
+
 async def test_a_reload_reaches_each_of_them(config: Path) -> None:
     async with Keyroute(config, "--processes", "2") as server:
         os.kill(server.process.pid, signal.SIGHUP)
@@ -99,6 +140,21 @@ async def test_what_cannot_start_ends_all_and_says_why(config: Path) -> None:
     assert "Set store.shards = 4" in server.log
 
 
+async def test_a_folder_for_their_sockets_that_cannot_be_used_ends_all_and_is_said(
+    config: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / ("x" * 80)  # longer than the path of a socket may be
+    folder.mkdir()
+    server = Keyroute(config, "--processes", "2", environment=os.environ | {"TMPDIR": str(folder)})
+    server.start()
+    try:
+        assert await asyncio.to_thread(server.process.wait, 20) > 0
+    finally:
+        server.kill()
+    assert "Set TMPDIR" in server.log
+    assert not list(folder.iterdir())
+
+
 def test_the_counts_of_several_are_told_as_one_text() -> None:
     first = (
         b'# HELP a_total Some.\n# TYPE a_total counter\na_total{b="c d"} 1.0\n# HELP e Else.\n# TYPE e gauge\ne 2.0\n'
@@ -114,3 +170,18 @@ def test_the_counts_of_several_are_told_as_one_text() -> None:
         "# TYPE e gauge",
         'e{process="0"} 2.0',
     ]
+
+
+async def test_what_one_that_ends_has_half_told_is_left_out(tmp_path: Path) -> None:
+    async def half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"# TYPE a counter\na 1.0\nb{c=")
+        writer.close()
+
+    ours = Siblings(tmp_path, 0)
+    await ours.open(lambda: b"# TYPE a counter\na 2.0\n")
+    other = await asyncio.start_unix_server(half, tmp_path / "1.sock")
+    try:
+        assert await ours.counted() == b'# TYPE a counter\na{process="0"} 2.0\na{process="1"} 1.0\n'
+    finally:
+        other.close()
+        await ours.close()

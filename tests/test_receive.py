@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from router.errors import DeliveryError
 from router.store import Block
-from router.types import HttpResponse
+from router.types import Answer, HttpResponse
 from tests.asgi import metric
 from tests.receiving import CONFIGURATION, OURS, SENDER, SHORT, Start
 from tests.standins.post import KEY_URL
@@ -365,3 +365,30 @@ async def test_who_comes_again_is_asked_to_when_too_many_texts_wait(start: Start
         assert sorted(reply.status for reply in replies) == [200] * (5 - refused) + [503] * refused
         assert await metric(w.app, "keyroute_requests_total", account="acme", outcome="Overloaded") == refused
         assert (await w.post(w.text("hello"))).status == 200  # there is room again
+
+
+async def test_a_text_that_comes_in_an_outage_is_in_line_for_the_disk_before_the_outage_can_end(start: Start) -> None:
+    async with start(account="retries = false") as w:
+        reception = w.app.state.webhooks.reception
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        reception.outage.begin()
+        reception.begin(w.request(w.text("STOP")), answered.set_result)
+
+        assert not reception.outage.spill.empty  # an outage ends where it is, within one step of the loop
+        assert (await answered).status == 200
+        await reception.outage.over_within(10)
+        assert [entry.event.message.text for entry in await w.entries()] == ["STOP"]
+
+
+async def test_a_repeat_whose_first_decision_cannot_be_read_is_not_left_without_an_answer(start: Start) -> None:
+    async with start() as w, asyncio.timeout(10):
+        said = w.text("help")
+        await w.replies(said)
+        async with w.store() as store:
+            (answers,) = [
+                key async for key in store.redis.scan_iter(store.keys.meta.removesuffix("meta") + "*:answers:*")
+            ]
+            for decision in await store.redis.hkeys(answers):
+                await store.redis.hset(answers, decision, "{")
+
+        assert (await w.post(said)).status == 500

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -144,6 +144,7 @@ REQUESTS = {
     "chunks": webhook(6).partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n4\r\nBody\r\n0\r\n\r\n",
     "an old version": webhook(7, version="1.0", head="Connection: keep-alive\r\n"),
     "a connection that ends": webhook(8, head="Connection: close\r\n"),
+    "a connection that ends, as proxies say it": webhook(17, head="Proxy-Connection: close\r\n"),
     "a connection that stays, in so many words": webhook(16, head="Connection: Keep-Alive\r\n"),
     "another method": webhook(9, method="PUT"),
     "another address": b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -257,19 +258,59 @@ async def test_what_is_under_way_when_the_server_ends_is_answered_first() -> Non
         assert await connection.closed()
 
 
+async def test_the_end_of_the_server_waits_for_what_is_under_way_also_if_whoever_asked_has_left() -> None:
+    reception = Slow()
+    async with of(reception) as server, server.connection() as silent:
+        async with server.connection() as connection:
+            await connection.send(webhook(1))
+            await reception.begun.wait()
+        server.uvicorn.should_exit = True
+        assert await silent.closed()  # so that the server has heard of the other one, too
+        assert server.uvicorn.server_state.connections
+        reception.answered.set()
+
+
 async def test_a_fault_of_ours_is_answered_and_written_down(caplog: pytest.LogCaptureFixture) -> None:
     async with of(Slow(fails=True)) as server, server.connection() as connection:
         assert (await connection.ask(webhook(1))).status == 500
         assert (await connection.ask(webhook(2))).status == 500
 
 
-@pytest.mark.parametrize("begun", [b"", b"POST /in/twi"])
-async def test_silent_connections_are_closed_in_the_end(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def _soon_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("KEEP_ALIVE", "_ARRIVAL", "_SWEEP"):
         monkeypatch.setattr(f"router.webhooks.{name}", 0.05)
+
+
+@pytest.mark.parametrize("begun", [b"", b"POST /in/twi"])
+async def test_silent_connections_are_closed_in_the_end(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    _soon_impatient(monkeypatch)
     async with of(Slow()) as server, server.connection() as connection:
         await connection.send(begun)
         assert await connection.closed()
+
+
+async def test_a_request_has_to_arrive_in_time_however_steadily_it_trickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    _soon_impatient(monkeypatch)
+    trickle = webhook(1, head=f"X-Long: {'x' * 30_000}\r\n")[:-1]
+    async with of(Slow()) as server, server.connection() as connection:
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < len(trickle) and not connection.reader.at_eof():
+                await connection.send(trickle[sent : sent + 1])
+                sent += 1
+
+    assert sent < len(trickle)
+
+
+async def test_whoever_never_reads_the_answers_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    _soon_impatient(monkeypatch)
+    reception = Slow()
+    reception.answered.set()
+    body = b"a" * 60_000
+    asking = b"POST /in/twilio HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    async with of(reception) as server, server.connection() as connection, asyncio.timeout(10):
+        with pytest.raises(ConnectionError):
+            await connection.send(*repeat(asking, 10_000))
 
 
 def test_the_reception_that_stands_in_is_called_as_the_real_one() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from router.embedded import EmbeddedServer
+from router.errors import StoreUnavailable
 
 _log = structlog.get_logger("router.processes")
 
@@ -19,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 _LOOK = 0.25
 #: A process that gives up so soon after the first start of all cannot start at all, in seconds.
 _STARTING = 10.0
-#: How long one that has ended is waited with, and how long one that shall end may take, in seconds.
+#: How long what has ended is waited with, and how long one that shall end may take, in seconds.
 _PAUSE, _PATIENCE = 1.0, 20.0
 _HEARD = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
@@ -37,18 +38,21 @@ class Processes:
         self._numbers = range(count)
         self._inherited = inherited
         self._store = store
+        self._process = os.getpid()
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         self._began = time.monotonic()
         self._ending: float | None = None
-        self._replace_at = 0.0
+        self._replace_at = self._store_at = 0.0
         self._code = 0
 
     def run(self) -> int:
         """Returns the exit code once all have ended: at SIGTERM or SIGINT, or because they cannot start. SIGHUP goes to
-        each of them.
+        each of them. Raises `StoreUnavailable` if the embedded store cannot be started at first.
         """
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
         try:
+            if self._store:
+                self._store.spawn()
             while self._running or self._ending is None:
                 self._look()
                 heard = signal.sigtimedwait(_HEARD, _LOOK)
@@ -65,8 +69,7 @@ class Processes:
         return self._code
 
     def _look(self) -> None:
-        if self._store and not self._store.running:
-            self._store.spawn()
+        self._keep_store_running()
         for number, process in list(self._running.items()):
             if process.poll() is not None:
                 del self._running[number]
@@ -77,6 +80,16 @@ class Processes:
             self._running |= {number: self._start(number) for number in self._numbers if number not in self._running}
         elif self._ending is not None and now - self._ending > _PATIENCE:
             self._tell(signal.SIGKILL)
+
+    def _keep_store_running(self) -> None:
+        now = time.monotonic()
+        if self._store is None or self._store.running or now < self._store_at:
+            return
+        try:
+            self._store.spawn()
+        except StoreUnavailable as error:  # the others keep what comes meanwhile on disk, or ask for it again
+            _log.error("the embedded store cannot be started", error=str(error))
+            self._store_at = now + _PAUSE
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         now = time.monotonic()
@@ -107,5 +120,5 @@ class Processes:
         if sys.platform == "linux":
             # None of them may go on alone: nobody would look after it.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() == 1:
+            if os.getppid() != self._process:  # it is gone already
                 os._exit(1)

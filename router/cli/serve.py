@@ -102,7 +102,8 @@ def _listening(
 def _several(settings: Settings, role: Role, count: int, shared: socket.socket) -> int:
     """Serves in so many processes; their exit code."""
     start = "from router.cli import main; main()"
-    command = [sys.executable, "-c", start, "serve", "--config", str(settings.path), "--role", role]
+    # -P: whatever lies in the folder where it is started is not to be imported.
+    command = [sys.executable, "-P", "-c", start, "serve", "--config", str(settings.path), "--role", role]
     store = EmbeddedServer(settings.store.data) if settings.store.url == EMBEDDED else None
     with tempfile.TemporaryDirectory(prefix="keyroute-") as folder:  # nobody else can look into it
 
