@@ -29,9 +29,10 @@ _NOTES = {
     "highest": "Each point is a run at one rate. A rate is held if everything that was accepted is delivered within a "
     "second of the last text, and 99 % of the acknowledgements come within 50 ms.",
     "growth": "What is taken at most, by what the configuration and the store hold: servers of all sizes run at the "
-    "same time and take turns. 1,000 programs at most are texted. The last latency is that of texts which come at nine "
-    "tenths of that rate, open loop.",
-    "overload": "Three times what the whole product takes at most, over thousands of connections, then half of it.",
+    "same time and take turns. 1,000 programs at most are texted. The rate held is the highest tenth of it at which "
+    "99 % of texts that come at that rate, open loop, are acknowledged within 50 ms.",
+    "overload": "Three times the rate that the whole product holds (99 % acknowledged within 50 ms), over thousands of "
+    "connections, then half of it.",
 }
 
 
@@ -128,7 +129,7 @@ def _overload(found: Figures) -> Iterator[str]:
         "asked to come later": [(at, shed) for at, _, shed, *_ in seconds],
     }
     yield chart(
-        f"{found['offered']:,.0f} texts a second where {found['best']:,.0f} are taken at most",
+        f"{found['offered']:,.0f} texts a second where {found['held']:,.0f} are held",
         lines,
         x="seconds",
         y="a second",

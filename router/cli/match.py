@@ -14,6 +14,7 @@ from router._core import classify_address
 from router.config import load
 from router.consent import STATES
 from router.language import LANGUAGES, has_keywords
+from router.records import read_decision
 from router.routing import API_ACCOUNT, Routing
 from router.rules import DEFAULT_PROGRAM, NO_MATCH, Explanation, RuleBook
 from router.texts import reading
@@ -110,8 +111,8 @@ def _configured(config: Path, to: str, state: ConsentState) -> Explain:
         # In the same state towards all of them, the store takes a text to be about the first.
         several = state == "subscribed" and len(plan.consents) > 1 and plan.rows_of_several
         rows = plan.rows_of_several if several else plan.rows
-        decision = orjson.loads(rows[0][STATES.index(state)].decisions[0])
-        return {name: decision[name] for name in _NAMES} | _place(routing.explain(route, text))
+        decision = read_decision(rows[0][STATES.index(state)].decisions[0])
+        return {name: getattr(decision, name) for name in _NAMES} | _place(routing.explain(route, text))
 
     return explain
 
