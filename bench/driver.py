@@ -142,6 +142,7 @@ class Driver:
         shared: deque[int] = deque()
         self._queues: list[deque[int]] = [deque() if plan.ordered else shared for _ in range(plan.connections)]
         self._under_way: list[int | None] = [None] * plan.connections
+        self._free = deque(range(plan.connections))
         self._partial: dict[int, bytes] = {}
         self._sockets: list[socket.socket] = []
         self._places: dict[int, int] = {}
@@ -160,7 +161,7 @@ class Driver:
         while self._left and (now := time.time()) < last:
             first = following
             while following < self._plan.count and due[following] <= now:
-                place = (self.sent.senders[following] if self._plan.ordered else following) % self._plan.connections
+                place = self._place(following)
                 if self._under_way[place] is None:
                     self._send(place, following)
                 else:
@@ -175,6 +176,12 @@ class Driver:
         self.sent.processor = time.process_time() - busy
         for connection in self._sockets:
             connection.close()
+
+    def _place(self, text: int) -> int:
+        """The connection that a text has to go over, or one that is free, if any is."""
+        if self._plan.ordered:
+            return self.sent.senders[text] % self._plan.connections
+        return self._free.popleft() if self._free else 0
 
     def _connect(self, place: int) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self._plan.port))
@@ -215,6 +222,8 @@ class Driver:
             self._left -= 1
         if self._queues[place]:
             self._send(place, self._queues[place].popleft())
+        elif under_way is not None and not self._plan.ordered:
+            self._free.append(place)
 
     def _send(self, place: int, text: int) -> None:
         self._under_way[place] = text

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import results
+from bench.growth import growth
 from bench.load_page import load_page
 from bench.paced import highest, latency, overload
-from bench.saturated import Figures, accept, cores, growth, servers
+from bench.saturated import Figures, accept, cores, servers
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Figures]] = {
     "accept": accept,

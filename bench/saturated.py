@@ -3,16 +3,14 @@
 import argparse
 import asyncio
 import statistics
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import asgi, baselines
 from bench.driver import Plan, Sent, drive
-from bench.latencies import Latencies
-from bench.servers import Running, Use, configure, number_of_program, ports, programs, running, warm_up, webhook
+from bench.servers import Running, Use, configure, ports, running, warm_up, webhook
 
 Figures = dict[str, Any]
 
@@ -20,8 +18,6 @@ Figures = dict[str, Any]
 ZIPF = 0.6
 #: The share of texts whose sender was not known before.
 FRESH = 0.05
-#: What a rate is held at: the 99th percentile from due to acknowledged, in ms.
-HELD = 50.0
 
 
 class Round(NamedTuple):
@@ -38,19 +34,26 @@ def accept(chosen: argparse.Namespace, folder: Path) -> Figures:
 
 
 def _accept(chosen: argparse.Namespace, folder: Path, connections: int) -> Figures:
-    rounds: dict[str, list[Round]] = {name: [] for name in (*baselines.available(), "keyroute")}
-    for number in range(chosen.rounds):
-        for name, taken in rounds.items():
-            place = folder / f"{name}-{number}"
-            place.mkdir(parents=True)
-            if name == "keyroute":
-                taken.append(asyncio.run(_keyroute(chosen, place, connections)))
-            else:
-                taken.append(_baseline(chosen, name, place, connections))
-    found = {name: summary(taken) for name, taken in rounds.items()}
+    found = _in_turns(
+        chosen.rounds,
+        folder,
+        {name: partial(_baseline, chosen, name, connections) for name in baselines.available()}
+        | {"keyroute": partial(_keyroute, chosen, connections)},
+    )
     for each in found.values():
         each["ratio to empty"] = round(each["rate"] / found["empty"]["rate"], 3)
     return found
+
+
+def _in_turns(rounds: int, folder: Path, servers: Mapping[str, Callable[[Path], Round]]) -> Figures:
+    """Each server anew in each round, in a folder of its own."""
+    taken: dict[str, list[Round]] = {name: [] for name in servers}
+    for number in range(rounds):
+        for name, take in servers.items():
+            place = folder / f"{name}-{number}"
+            place.mkdir(parents=True)
+            taken[name].append(take(place))
+    return {name: summary(each) for name, each in taken.items()}
 
 
 def summary(rounds: Sequence[Round]) -> Figures:
@@ -68,110 +71,18 @@ def summary(rounds: Sequence[Round]) -> Figures:
 
 def cores(chosen: argparse.Namespace, folder: Path) -> Figures:
     """What more processes on this machine bring."""
-    rounds: dict[int, list[Round]] = {1: [], 2: []}
-    for number in range(chosen.rounds):
-        for processes, taken in rounds.items():
-            place = folder / f"{processes}-{number}"
-            place.mkdir()
-            taken.append(asyncio.run(_keyroute(chosen, place, chosen.connections, processes)))
-    return {f"{processes} process(es)": summary(taken) for processes, taken in rounds.items()}
+    of = {f"{count} process(es)": partial(_keyroute, chosen, chosen.connections, processes=count) for count in (1, 2)}
+    return _in_turns(chosen.rounds, folder, of)
 
 
 def servers(chosen: argparse.Namespace, folder: Path) -> Figures:
     """The real application: as `keyroute serve` runs it, and as plain ASGI on uvicorn and, if installed, granian."""
-    rounds: dict[str, list[Round]] = {name: [] for name in ("keyroute serve", *asgi.available())}
-    for number in range(chosen.rounds):
-        for name, taken in rounds.items():
-            place = folder / f"{name}-{number}"
-            place.mkdir()
-            if name == "keyroute serve":
-                taken.append(asyncio.run(_keyroute(chosen, place, chosen.connections)))
-            else:
-                (port,) = ports(1)
-                with asgi.serving(name, configure(place, webhook("hook", 9)), port) as pid:
-                    taken.append(_process(chosen, pid, port, place, chosen.connections, chosen.texts))
-    return {name: summary(taken) for name, taken in rounds.items()}
-
-
-def growth(chosen: argparse.Namespace, folder: Path) -> Figures:
-    """What is taken, by how many programs are configured and how many senders the store knows."""
-    return {
-        "programs": asyncio.run(_growth(chosen, folder / "programs", chosen.program_counts, _with_programs)),
-        "senders": asyncio.run(_growth(chosen, folder / "senders", chosen.sender_counts, _with_senders)),
-    }
-
-
-class _Sized(NamedTuple):
-    """A server that holds so much, what it is sent, and the bytes of the store for each of what it holds."""
-
-    running: Running
-    crowd: Plan
-    bytes_each: float | None = None
-
-
-async def _growth(
-    chosen: argparse.Namespace, folder: Path, counts: Sequence[int], start: Callable[..., Awaitable["_Sized"]]
-) -> list[Figures]:
-    """All sizes run at the same time and take turns, so that what the machine does meanwhile hits each alike."""
-    async with AsyncExitStack() as stack:
-        sized = {}
-        for count in counts:
-            place = folder / str(count)
-            place.mkdir(parents=True)
-            sized[count] = await start(chosen, place, count, stack)
-        rounds: dict[int, list[Round]] = {count: [] for count in counts}
-        for number in range(chosen.rounds):
-            for count, each in sized.items():
-                crowd = replace(each.crowd, first=(number + 1) * 10**7)
-                rounds[count].append(await saturate(each.running, crowd, folder / str(count)))
-        return [
-            {
-                "count": count,
-                **summary(rounds[count]),
-                "rate held": await held(
-                    each.running,
-                    replace(each.crowd, seconds=chosen.try_seconds, first=9 * 10**7),
-                    statistics.median(one.rate for one in rounds[count]),
-                    folder / str(count),
-                ),
-                "bytes of the store for each": each.bytes_each,
-            }
-            for count, each in sized.items()
-        ]
-
-
-async def held(k: Running, plan: Plan, best: float, folder: Path) -> int:
-    """The highest tenth of the best rate at which texts that come whether the server is ready for them or not are
-    acknowledged within `HELD`; tried twice, for whatever else this machine does may spoil one. 0 if none is.
-    """
-    for tenths in (9, 8, 7, 6, 5, 4, 3, 2, 1):
-        paced = replace(plan, rate=best * tenths / 10)
-        for _ in range(2):
-            sent = await asyncio.to_thread(drive, paced, folder)
-            paced = replace(paced, first=paced.first + paced.count)
-            taken = Latencies(b - a for a, b in zip(sent.due, sent.answered, strict=True) if b)
-            if set(sent.statuses) == {"200"} and taken.at(99) < HELD:
-                return round(paced.rate)
-        plan = replace(plan, first=paced.first)
-    return 0
-
-
-async def _with_programs(chosen: argparse.Namespace, folder: Path, count: int, stack: AsyncExitStack) -> _Sized:
-    config = configure(folder, webhook("hook", 9), *programs(count))
-    k = await stack.enter_async_context(running(config, "ingress", patience=300))
-    # 1,000 of them at most are texted in the run, as far apart as they are.
-    to = tuple(number_of_program(place) for place in range(0, count, max(1, count // 1000)))
-    await asyncio.to_thread(drive, warm_up(k.server.port), folder)
-    return _Sized(k, replace(crowd(chosen, k.server.port, chosen.connections), to=to))
-
-
-async def _with_senders(chosen: argparse.Namespace, folder: Path, count: int, stack: AsyncExitStack) -> _Sized:
-    k = await stack.enter_async_context(running(configure(folder, webhook("hook", 9)), "ingress"))
-    await asyncio.to_thread(drive, warm_up(k.server.port), folder)
-    before = (await k.store.redis.info("memory"))["used_memory"]
-    await k.make_subscribed(count)
-    each = ((await k.store.redis.info("memory"))["used_memory"] - before) / count
-    return _Sized(k, replace(crowd(chosen, k.server.port, chosen.connections), people=count), round(each, 1))
+    return _in_turns(
+        chosen.rounds,
+        folder,
+        {"keyroute serve": partial(_keyroute, chosen, chosen.connections)}
+        | {name: partial(_asgi, chosen, name) for name in asgi.available()},
+    )
 
 
 def crowd(chosen: argparse.Namespace, port: int, connections: int, count: int | None = None) -> Plan:
@@ -195,26 +106,35 @@ async def saturate(k: Running, plan: Plan, folder: Path) -> Round:
     return Round(_rate(sent), server, store)
 
 
-async def _keyroute(chosen: argparse.Namespace, folder: Path, connections: int, processes: int = 1) -> Round:
-    async with running(configure(folder, webhook("hook", 9)), "ingress", processes=processes) as k:
-        await asyncio.to_thread(drive, warm_up(k.server.port), folder)
-        return await saturate(k, crowd(chosen, k.server.port, connections), folder)
+def _keyroute(chosen: argparse.Namespace, connections: int, folder: Path, processes: int = 1) -> Round:
+    async def run() -> Round:
+        async with running(configure(folder, webhook("hook", 9)), "ingress", processes=processes) as k:
+            await asyncio.to_thread(drive, warm_up(k.server.port), folder)
+            return await saturate(k, crowd(chosen, k.server.port, connections), folder)
+
+    return asyncio.run(run())
 
 
-def _baseline(chosen: argparse.Namespace, name: str, folder: Path, connections: int) -> Round:
+def _asgi(chosen: argparse.Namespace, name: str, folder: Path) -> Round:
+    (port,) = ports(1)
+    with asgi.serving(name, configure(folder, webhook("hook", 9)), port) as pid:
+        return _process(pid, crowd(chosen, port, chosen.connections), folder)
+
+
+def _baseline(chosen: argparse.Namespace, name: str, connections: int, folder: Path) -> Round:
     (port,) = ports(1)
     with baselines.serving(name, folder, port) as pid:
         # A baseline that waits for the disk each time would take minutes over as many.
         count = chosen.texts // 10 if name == "append" else chosen.texts
-        return _process(chosen, pid, port, folder, connections, count)
+        return _process(pid, crowd(chosen, port, connections, count), folder)
 
 
-def _process(chosen: argparse.Namespace, pid: int, port: int, folder: Path, connections: int, count: int) -> Round:
-    drive(warm_up(port), folder)
+def _process(pid: int, plan: Plan, folder: Path) -> Round:
+    drive(warm_up(plan.port), folder)
     before = Use.of(pid).processor
-    sent = drive(crowd(chosen, port, connections, count), folder)
+    sent = drive(plan, folder)
     _check_statuses(sent)
-    return Round(_rate(sent), 1e6 * (Use.of(pid).processor - before) / count)
+    return Round(_rate(sent), 1e6 * (Use.of(pid).processor - before) / plan.count)
 
 
 def _rate(sent: Sent) -> float:

@@ -191,7 +191,7 @@ class Row:
     block: Literal["", "set", "clear"] = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Plan:
     """What happens to a text, whatever the store knows of its sender.
 

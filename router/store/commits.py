@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1
 from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
 
@@ -17,10 +18,8 @@ from router.types import ConsentState, Plan, Row
 #: The most texts in one call. What the script touches for more of them does not stay in the processor's cache, and the
 #: server has nothing to do until they are done: with 256, and a program each, the two do a fifth less.
 _AT_ONCE = 64
-#: How many kinds of texts are kept as they are written, of some 600 bytes each.
-_KINDS_KEPT = 8192
-#: When so many wait, they all go at once: the loop then has thousands of requests to read between two calls.
-_CROWD = 512
+#: The most when more than that wait: the loop then has thousands of requests to read between two calls.
+_AT_ONCE_OF_CROWD = 512
 #: The end of a decision without changes: the states.
 _STATES_DECIDED = re.compile(rb'"([a-z]+)","([a-z]+)"\]\Z')
 #: As in lua/commit.lua.
@@ -68,10 +67,6 @@ class Committed(NamedTuple):
 Told = Callable[[Committed | StoreUnavailable], object]
 
 
-#: Plan, destinations, how long a repeat is known, replies an hour, and whose block it is.
-_Kind = tuple[Plan, tuple[str, ...], int, int, str]
-
-
 class Commits:
     """Gathers the texts that arrive while the store is busy into its next call, in their order of arrival."""
 
@@ -83,7 +78,7 @@ class Commits:
         self._on_failure = on_failure
         self._keys = store.keys
         self._script = store.script("consent", "commit", held=True)
-        self._lines: dict[_Kind, bytes] = {}
+        self._plans: WeakKeyDictionary[Plan, bytes] = WeakKeyDictionary()
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[tuple[Commit, Told]] = []
         self._task: asyncio.Task[None] | None = None
@@ -109,7 +104,7 @@ class Commits:
         """Runs while anything waits. Its own task: a caller that gives up does not cut a call short."""
         try:
             while self._waiting:
-                most = _CROWD if len(self._waiting) > _CROWD else _AT_ONCE
+                most = _AT_ONCE_OF_CROWD if len(self._waiting) > _AT_ONCE_OF_CROWD else _AT_ONCE
                 batch, self._waiting = self._waiting[:most], self._waiting[most:]
                 await self._call(batch)
         finally:
@@ -141,31 +136,29 @@ class Commits:
             told(reason)
 
     def _arguments(self, texts: Sequence[Commit]) -> tuple[list[str], list[str | bytes | int]]:
-        places: dict[_Kind, int] = {}
+        places: dict[tuple[object, ...], int] = {}
         kinds: list[str | bytes | int] = []
         each: list[str | bytes | int] = []
         for text in texts:
-            plan = text.plan
-            kind = (plan, text.destinations, text.dedupe_seconds, text.replies_per_hour, text.block)
+            kind = (text.plan, text.destinations, text.dedupe_seconds, text.replies_per_hour, text.block)
             place = places.get(kind)
             if place is None:
                 place = places[kind] = len(places) + 1
-                kinds += (self._lines.get(kind) or self._written(kind), text.block)
+                kinds += (self._lines(text), text.block)
             late = 0 if text.late_at is None else _microseconds(text.late_at)
             each += (place, text.digest, text.message, text.undelivered, late)
         keys = [self._keys.person(text.sender) for text in texts]
         return keys, [_microseconds(self._clock()), len(places), *kinds, *each]
 
-    def _written(self, kind: _Kind) -> bytes:
+    def _lines(self, text: Commit) -> bytes:
         """What texts of a kind have in common: told once for all of them in a call."""
-        plan, destinations, dedupe_seconds, replies_per_hour, _ = kind
+        of_plan = self._plans.get(text.plan)
+        if of_plan is None:
+            of_plan = self._plans[text.plan] = _plan_lines(text.plan)
         # The newest bucket is still filling, so the full ones behind it must make the window.
-        buckets = -(-dedupe_seconds // BUCKET_SECONDS)
-        own = f"{','.join(destinations)}\n{buckets}\n{self._unhandled_kept}\n{replies_per_hour}\n"
-        if len(self._lines) >= _KINDS_KEPT:
-            self._lines.clear()
-        lines = self._lines[kind] = own.encode() + _plan_lines(plan)
-        return lines
+        buckets = -(-text.dedupe_seconds // BUCKET_SECONDS)
+        own = f"{','.join(text.destinations)}\n{buckets}\n{self._unhandled_kept}\n{text.replies_per_hour}\n"
+        return own.encode() + of_plan
 
 
 def _settle(done: "asyncio.Future[Committed]", result: Committed | StoreUnavailable) -> None:
@@ -218,7 +211,6 @@ def _digest(part: bytes) -> bytes:
 
 
 def _written_row(consent: int, row: Row, parts: dict[bytes, int]) -> str:
-    """The rows of most plans decide the same but for the states."""
     otherwise = _written_decision(row.otherwise, parts) if row.otherwise else "-"
     decisions = ",".join(_written_decision(decision, parts) for decision in row.decisions)
     return (
@@ -228,6 +220,7 @@ def _written_row(consent: int, row: Row, parts: dict[bytes, int]) -> str:
 
 
 def _written_decision(decision: bytes, parts: dict[bytes, int]) -> str:
+    """Refers to a decision by its place among the `parts`: most rows of a plan decide the same but for the states."""
     found = _STATES_DECIDED.search(decision)
     if found is None:
         raise ValueError("a decision does not end with from which state it leads to which")

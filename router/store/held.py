@@ -20,7 +20,7 @@ class Held:
     """Takes a connection out of the pool and reads it itself.
 
     The client's own way of packing, waiting and trying again takes as long as the store, and comes back to the loop
-    for each piece of an answer: with thousands of requests to read in between, that are seconds.
+    for each piece of an answer: with thousands of requests to read in between, that takes a fifth of a second.
     """
 
     def __init__(self, pool: BlockingConnectionPool, timeout_seconds: float) -> None:
@@ -41,31 +41,30 @@ class Held:
 
     async def _connected(self) -> "_Replies":
         await self._disconnect()
-        self._connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        # The client has no public way to its socket.
-        transport = cast("asyncio.StreamWriter", self._connection._writer).transport
-        known = transport.get_extra_info("socket")
-        if known.family == socket.AF_UNIX:  # that of TCP grows by itself
-            known.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COMMAND)
-        return _Replies(transport)
+        return _Replies(await self._pool.get_connection())  # type: ignore[no-untyped-call]
 
     async def _disconnect(self) -> None:
         if self._replies is not None:
-            self._replies = None
-            await self._connection.disconnect(nowait=True)
-            await self._pool.release(self._connection)
+            connection, self._replies = self._replies.connection, None
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
 
 
 class _Replies(asyncio.Protocol):
     """What comes over a connection in place of its own protocol, which is told of the end."""
 
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
-        self.lost = transport.is_closing()
-        self._transport = transport
-        self._before = transport.get_protocol()
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        # The client has no public way to its socket.
+        self._transport = cast("asyncio.StreamWriter", connection._writer).transport
+        self.lost = self._transport.is_closing()
+        self._before = self._transport.get_protocol()
         self._reader = Reader(replyError=_error)
         self._next: asyncio.Future[object] | None = None
-        transport.set_protocol(self)
+        known = self._transport.get_extra_info("socket")
+        if known.family == socket.AF_UNIX:  # that of TCP grows by itself
+            known.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COMMAND)
+        self._transport.set_protocol(self)
 
     async def to(self, command: bytes, seconds: float) -> object:
         """The answer to a packed command."""

@@ -346,13 +346,12 @@ local LINES = '^' .. string.rep('([^\n]*)\n', 13) .. '()'
 local function read_kind(lines, block)
   local destinations, buckets, undelivered_kept, reply_limit, consents, overruling, need_alias, fields, covers, sought,
     writes, languages, others, behind = string.match(lines, LINES)
-  local kind = {
+  return {
     destinations = destinations, buckets = tonumber(buckets), undelivered_kept = undelivered_kept,
     reply_limit = tonumber(reply_limit), consents = split(consents), overruling = split(overruling),
     need_alias = split(need_alias), fields = split(fields), covers = covers, sought = sought, writes = writes,
     languages = languages, others = others == '1', lines = lines, body = behind - 1, block = block, read = {},
   }
-  return kind
 end
 
 local kinds = {}
