@@ -93,6 +93,12 @@ def scan_form(data: bytes, max_fields: int) -> list[tuple[str, str]]:
     `urllib.parse.parse_qsl(..., keep_blank_values=True)`. More than `max_fields` pairs raise `TooManyFieldsError`.
     """
 
+def join_sorted(pairs: list[tuple[str, str]]) -> bytes:
+    """The names and values of all distinct pairs, sorted by both, with nothing between them, in UTF-8.
+
+    That is what some carriers sign of a form. A surrogate raises UnicodeEncodeError.
+    """
+
 @final
 class RequestHead:
     """Takes what `httptools.HttpRequestParser` tells of a request's head, in the form that `RawRequest` has it in.

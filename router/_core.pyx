@@ -10,7 +10,7 @@ from itertools import chain
 from urllib.parse import unquote
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport (
     PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_RawCalloc, PyMem_RawFree, PyMem_RawRealloc, PyMem_Realloc,
 )
@@ -21,6 +21,7 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 
 cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     # Cython declares these as needing the interpreter lock.
     bint PyUnicode_IS_ASCII(object text)
     int PyUnicode_KIND(object text)

@@ -80,11 +80,11 @@ class Reception:
             self.requests.add("", UnknownAccount.__name__)
             answered(Answer(UnknownAccount.status))
             return
-        visit = _Visit(self, account, request, answered)
+        visit = _Visit(self, account, answered)
         if account.keys:
-            self.start(visit.read_with(account.keys), answered)
+            self.start(visit.read_with(account.keys, request), answered)
         else:
-            visit.read()
+            visit.read(request)
 
     def unreadable(self, account: str, error: RequestError) -> Answer:
         """What the carrier of an account answers to a request that could not even be read."""
@@ -100,49 +100,50 @@ class Reception:
 
 
 class _Visit:
-    """One request on its way."""
+    """One request on its way. It is not held while its text waits for the store: hundreds of them would push all else
+    out of the processor's cache.
+    """
 
-    __slots__ = ("_account", "_answered", "_parsed", "_reception", "_request", "_spilled")
+    __slots__ = ("_account", "_answered", "_parsed", "_reception", "_spilled")
 
-    def __init__(self, reception: Reception, account: Account, request: RawRequest, answered: Answered) -> None:
+    def __init__(self, reception: Reception, account: Account, answered: Answered) -> None:
         self._reception = reception
         self._account = account
-        self._request = request
         self._answered = answered
         self._parsed: Sequence[Parsed] = ()
         self._spilled: _Spilled | None = None
 
-    async def read_with(self, keys: FetchesKeys) -> None:
+    async def read_with(self, keys: FetchesKeys, request: RawRequest) -> None:
         """The same as `read` once the carrier's keys are there."""
         try:
-            await keys.fetch_keys(self._reception.outbound, self._request)
+            await keys.fetch_keys(self._reception.outbound, request)
         except RouterError as error:
-            await self._refuse(error)
+            await self._refuse(error, request)
         else:
-            self.read()
+            self.read(request)
 
-    def read(self) -> None:
+    def read(self, request: RawRequest) -> None:
         """Verifies and parses the request, and puts what it holds in line."""
         carrier = self._account.carrier
         try:
-            carrier.verify(self._request)
-            self._parsed = carrier.parse(self._request)
+            carrier.verify(request)
+            self._parsed = carrier.parse(request)
             if not any(map(_needs_store, self._parsed)):
                 self._finish("receipt" if self._parsed else "ignored", ())
                 return
             if not carrier.retries:
-                self._spilled = _Spilled(self._reception.outage.spill, self._request)
-            self._accept()
+                self._spilled = _Spilled(self._reception.outage.spill, request)
+            self._accept(request)
         except RouterError as error:
             if isinstance(error, StoreUnavailable) and self._spilled:
                 self._spilled()  # by the time a task runs the outage may be over, and then nobody looks into the spill
-            self._reception.start(self._refuse(error), self._answered)
+            self._reception.start(self._refuse(error, request), self._answered)
 
-    def _accept(self) -> None:
+    def _accept(self, request: RawRequest) -> None:
         pipeline = self._reception.pipeline
-        if not pipeline.submit(self._request, self._parsed, self._told, self._spilled):
-            accepting = pipeline.accept(self._request, self._parsed, self._spilled)
-            self._reception.start(self._finish_after(accepting), self._answered)
+        if not pipeline.submit(request, self._parsed, self._told, self._spilled):
+            accepting = pipeline.accept(request, self._parsed, self._spilled)
+            self._reception.start(self._finish_after(accepting, request), self._answered)
 
     def _told(self, result: Accepted | Exception) -> None:
         try:
@@ -155,11 +156,11 @@ class _Visit:
         except Exception as error:  # noqa: BLE001 (whatever it is, somebody waits for an answer)
             _failed(error, self._answered)
 
-    async def _finish_after(self, accepting: Coroutine[None, None, list[Accepted]]) -> None:
+    async def _finish_after(self, accepting: Coroutine[None, None, list[Accepted]], request: RawRequest) -> None:
         try:
             self._finish("accepted", await accepting)
         except RouterError as error:
-            await self._refuse(error)
+            await self._refuse(error, request)
 
     def _finish(self, outcome: str, accepted: Sequence[Accepted]) -> None:
         account, reception = self._account, self._reception
@@ -173,7 +174,7 @@ class _Visit:
                 return
         self._answer(outcome, account.carrier.answer(_replies(account, accepted)))
 
-    async def _refuse(self, error: RouterError) -> None:
+    async def _refuse(self, error: RouterError, request: RawRequest | None = None) -> None:
         if isinstance(error, StoreUnavailable) and self._spilled:
             try:
                 await self._spilled()
@@ -187,19 +188,19 @@ class _Visit:
             _log.error(
                 "keys of the carrier not fetched, it must come again", account=self._account.name, reason=error.reason
             )
-        self._answer(type(error).__name__, self._account.carrier.answer(await self._kept(error)))
+        self._answer(type(error).__name__, self._account.carrier.answer(await self._kept(error, request)))
 
-    async def _kept(self, error: RouterError) -> RouterError:
+    async def _kept(self, error: RouterError, request: RawRequest | None) -> RouterError:
         """Keeps what is authentic and malformed; if neither store nor disk takes it, the carrier must come again."""
-        if not isinstance(error, BadPayload):
+        if not isinstance(error, BadPayload) or request is None:
             return error
         outage = self._reception.outage
         try:
-            await self._reception.pipeline.keep(self._request, str(error))
+            await self._reception.pipeline.keep(request, str(error))
         except StoreUnavailable:
             outage.begin()
             try:
-                await outage.spill.append(self._request)
+                await outage.spill.append(request)
             except StoreUnavailable as away:
                 return away
         return error

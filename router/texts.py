@@ -13,7 +13,7 @@ from router.records import write_message
 from router.routing import Route, Routing
 from router.rules import Match
 from router.store import Commit
-from router.types import Inbound, Plan
+from router.types import Inbound, Intent, OptOutType, Plan
 from router.unhandled import text_record, unheard
 
 
@@ -85,18 +85,17 @@ def prepare(
 
 def reading(route: Route, match: Match, text: Inbound, *, person: bool = True, late: bool = False) -> Reading:
     """How a text is to be taken, and who answers it before us."""
-    return _same_reading(
-        hint=text.opt_out_type,
-        person=person,
-        late=late,
-        silent=text.kind != "text" or text.binary is not None,
-        answered=route.answered.answers(match, text.text),
-        network=route.answered.network(text.text),
-    )
+    answered, network = route.answered.answers(match, text.text), route.answered.network(text.text)
+    silent = text.kind != "text" or text.binary is not None
+    return _same_reading(text.opt_out_type, person, late, silent, answered, network)
 
 
-#: There are few, and plans are looked up by them.
-_same_reading = lru_cache(maxsize=1024)(Reading)
+# There are few, and plans are looked up by them.
+@lru_cache(maxsize=1024)
+def _same_reading(
+    hint: OptOutType | None, person: bool, late: bool, silent: bool, answered: bool, network: Intent | None
+) -> Reading:
+    return Reading(hint=hint, person=person, late=late, silent=silent, answered=answered, network=network)
 
 
 def identity(account: str, sender: str, message_id: str, more: str = "") -> tuple[str, bytes]:

@@ -1,7 +1,7 @@
 """The values that cross from one room to another. A leaf: it imports nothing of ours."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Channel = Literal["sms", "mms", "whatsapp", "rcs"]
@@ -17,7 +17,7 @@ OptOutType = Literal["STOP", "START", "HELP"]
 SendFailure = Literal["opted_out", "invalid_number", "throttled", "temporary", "permanent", "auth"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as `Inbound`
 class RawRequest:
     """A carrier's request before anything in it is believed.
 
@@ -69,7 +69,8 @@ class Proof:
     operator: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+# Nobody changes one. That it is frozen would cost a text 1 µs.
+@dataclass(slots=True)
 class Inbound:
     """One text from a person, or one word about a person's consent, as the carrier or a caller of the API tells it.
 
@@ -191,7 +192,7 @@ class Row:
     block: Literal["", "set", "clear"] = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """What happens to a text, whatever the store knows of its sender.
 
@@ -203,7 +204,7 @@ class Plan:
     those of the replies, in the order of a row's decisions.
 
     `programs` are those that may be meant, `destinations` where the text goes, `need_alias` those of them that need
-    one.
+    one. `written` is where the store keeps the plan as it writes it. Nothing else of a plan ever changes.
     """
 
     intent: Intent
@@ -217,6 +218,7 @@ class Plan:
     programs: tuple[str, ...]
     destinations: tuple[str, ...]
     need_alias: tuple[str, ...]
+    written: tuple[bytes, bytes] | None = field(default=None, init=False, repr=False)
 
     @property
     def covers(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router._core import TooManyFieldsError, scan_form
+from router._core import TooManyFieldsError, join_sorted, scan_form
 from tests import reference
 
 #: Bytes as forms have them, and bytes as they do not.
@@ -47,3 +47,28 @@ def test_more_fields_than_allowed_are_refused() -> None:
     with pytest.raises(TooManyFieldsError):
         scan_form(b"a", 0)
     assert scan_form(b"&&", 0) == []
+
+
+#: Names that begin alike for as long as, and longer than, what is compared at once; and any.
+NAMES = st.one_of(
+    st.text(max_size=3), st.sampled_from(["SmsMessageSid", "SmsMessageSi", "SmsMessa", "SmsMess", "ab", "ab\0", ""])
+)
+
+
+@given(st.lists(st.tuples(NAMES, st.one_of(NAMES, st.text())), max_size=40))
+@example([("b", "2"), ("a", "1"), ("b", "1"), ("a", "1")])
+@example([("\uffff", ""), ("\U00010000", "")])
+@example([])
+def test_distinct_pairs_are_joined_in_the_order_of_their_code_points(pairs: list[tuple[str, str]]) -> None:
+    if any(0xD800 <= ord(ch) < 0xE000 for pair in pairs for text in pair for ch in text):
+        with pytest.raises(UnicodeEncodeError):
+            join_sorted(pairs)
+        return
+    assert join_sorted(pairs) == "".join(name + value for name, value in sorted(set(pairs))).encode()
+
+
+def test_a_surrogate_and_what_is_no_text_are_refused() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        join_sorted([("a", "\ud800")])
+    with pytest.raises(TypeError):
+        join_sorted([("a", 1)])  # type: ignore[list-item]

@@ -9,7 +9,6 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Annotated, ClassVar
 from urllib.parse import urlencode, urlsplit
 
@@ -20,7 +19,7 @@ from adapters._networks import US_RATES, answered_by_network
 from adapters._requests import content_type, error_answer, our_address, signed_url
 from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
-from router._core import TooManyFieldsError, scan_form
+from router._core import TooManyFieldsError, join_sorted, scan_form
 from router.errors import BadPayload, BadSignature, RouterError, TooManyFields, WrongContentType
 from router.ports import MOST_FORM_FIELDS, CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import (
@@ -208,12 +207,9 @@ def _signed_parameters(request: RawRequest) -> bytes:
             raise BadSignature("bodySHA256 does not fit the body. The body was changed on its way.")
         return b""
     try:
-        pairs, fields = _scan(request.body)
+        return join_sorted(_scan(request.body)[0])
     except TooManyFieldsError:
         raise BadSignature(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
-    if len(fields) == len(pairs):  # only a name that comes twice can come twice with the same value
-        return "".join([name + fields[name] for name in sorted(fields)]).encode()
-    return "".join(chain.from_iterable(sorted(set(pairs)))).encode()
 
 
 def _is_form(request: RawRequest) -> bool:
@@ -222,7 +218,7 @@ def _is_form(request: RawRequest) -> bool:
 
 # What `verify` has just read, `parse` reads next.
 @lru_cache(maxsize=1)
-def _scan(form: bytes) -> tuple[Sequence[tuple[str, str]], Mapping[str, str]]:
+def _scan(form: bytes) -> tuple[list[tuple[str, str]], Mapping[str, str]]:
     """The pairs of a form, and its fields by name."""
     pairs = scan_form(form, MOST_FORM_FIELDS)
     return pairs, dict(pairs)

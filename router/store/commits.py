@@ -2,28 +2,29 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1
 from typing import Any, NamedTuple, cast
-from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError
 
 from router.errors import StoreUnavailable
-from router.store.connection import Store
+from router.store.connection import Script, Store
 from router.types import ConsentState, Plan, Row
 
-#: The most texts in one call. What the script touches for more of them does not stay in the processor's cache, and the
-#: server has nothing to do until they are done: with 256, and a program each, the two do a fifth less.
+#: How many calls may be under way. With one alone, server and store wait for each other.
+_CALLS = 2
+#: The most texts in one call, and how many must wait for a second one. What the script touches for more of them does
+#: not stay in the processor's cache: with 256, and a program each, server and store do a fifth less.
 _AT_ONCE = 64
 #: The most when more than that wait: the loop then has thousands of requests to read between two calls.
 _AT_ONCE_OF_CROWD = 512
 #: The end of a decision without changes: the states.
 _STATES_DECIDED = re.compile(rb'"([a-z]+)","([a-z]+)"\]\Z')
 #: As in lua/commit.lua.
-BUCKET_SECONDS = 21_600
+BUCKET_SECONDS = 43_200
 _DIGEST = 14
 
 
@@ -65,10 +66,29 @@ class Committed(NamedTuple):
 
 #: Told what became of a text.
 Told = Callable[[Committed | StoreUnavailable], object]
+_Waiting = tuple[Commit, Told]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call that is under way, and whether those who wait for it have already been told that it failed."""
+
+    texts: Sequence[_Waiting]
+    failed: bool = False
+
+
+class _Places(dict[Any, int]):
+    """The place of each thing that is asked for, from 1 on, in the order in which they first are."""
+
+    def __missing__(self, thing: object) -> int:
+        place = self[thing] = len(self) + 1
+        return place
 
 
 class Commits:
-    """Gathers the texts that arrive while the store is busy into its next call, in their order of arrival."""
+    """Gathers the texts that arrive while the store is busy into its next calls, each person's in their order of
+    arrival: no two calls under way have texts of the same person.
+    """
 
     def __init__(
         self, store: Store, *, unhandled_kept: int, clock: Callable[[], float], on_failure: Callable[[], None]
@@ -77,11 +97,13 @@ class Commits:
         self._clock = clock
         self._on_failure = on_failure
         self._keys = store.keys
-        self._script = store.script("consent", "commit", held=True)
-        self._plans: WeakKeyDictionary[Plan, bytes] = WeakKeyDictionary()
+        self._idle = [store.script("consent", "commit", held=True) for _ in range(_CALLS)]
+        self._shapes: dict[bytes, bytes] = {}  # there are few; plans that have one share it
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
-        self._waiting: list[tuple[Commit, Told]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[_Waiting] = []
+        self._held_back = 0
+        self._under_way: dict[Script, _Call] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -97,38 +119,65 @@ class Commits:
     def submit(self, text: Commit, told: Told) -> None:
         """The same for who has no use for a future: `told` is called once it is durable, or with why it may not be."""
         self._waiting.append((text, told))
-        if self._task is None:
-            self._task = asyncio.create_task(self._work())
+        if self._idle and (len(self._idle) == _CALLS or self._enough_wait()):
+            task = asyncio.create_task(self._work(self._idle.pop()))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _work(self) -> None:
-        """Runs while anything waits. Its own task: a caller that gives up does not cut a call short."""
+    def _enough_wait(self) -> bool:
+        """Whether there are texts for a second call."""
+        return len(self._waiting) - self._held_back >= _AT_ONCE
+
+    async def _work(self, script: Script) -> None:
+        """Makes one call after another. Its own task: a caller that gives up does not cut a call short."""
         try:
-            while self._waiting:
-                most = _AT_ONCE_OF_CROWD if len(self._waiting) > _AT_ONCE_OF_CROWD else _AT_ONCE
-                batch, self._waiting = self._waiting[:most], self._waiting[most:]
-                await self._call(batch)
+            while texts := self._next_texts():
+                call = self._under_way[script] = _Call(texts)
+                try:
+                    await self._make(call, script)
+                finally:
+                    del self._under_way[script]
+                    self._held_back = 0
         finally:
-            self._task = None
+            self._idle.append(script)
 
-    async def _call(self, batch: list[tuple[Commit, Told]]) -> None:
+    def _next_texts(self) -> Sequence[_Waiting]:
+        """What the next call takes; nothing if those that wait are for the one under way to take when it returns."""
+        if self._under_way and not self._enough_wait():
+            return ()
+        most = _AT_ONCE_OF_CROWD if len(self._waiting) > _AT_ONCE_OF_CROWD else _AT_ONCE
+        busy = {text.sender for call in self._under_way.values() for text, _ in call.texts}
+        if not busy:
+            taken, self._waiting = self._waiting[:most], self._waiting[most:]
+            return taken
+        may_go = [one for one in self._waiting if one[0].sender not in busy]
+        held_back = [one for one in self._waiting if one[0].sender in busy]
+        self._waiting, self._held_back = held_back + may_go[most:], len(held_back)
+        return may_go[:most]
+
+    async def _make(self, call: _Call, script: Script) -> None:
         reason = "the store did not take the texts"
         answers: list[bytes | list[Any]] | None = None
         try:
-            found = await self._script.run_again(*self._arguments([text for text, _ in batch]))
+            found = await script.run_again(*self._arguments([text for text, _ in call.texts]))
             answers = cast("list[bytes | list[Any]]", found)
         except (RedisError, OSError) as error:
             reason = f"the store did not take the texts ({type(error).__name__})"
         finally:
-            if answers is None:
-                self._fail(batch, StoreUnavailable(reason))
-        # Each for itself: whatever goes wrong with one must not keep the others from being told.
-        soon = asyncio.get_running_loop().call_soon
-        for (_, told), answer in zip(batch, answers or (), strict=answers is not None):
-            soon(told, _committed(answer))
+            if answers is None and not call.failed:
+                self._fail(StoreUnavailable(reason))
+        if answers is not None and not call.failed:
+            asyncio.get_running_loop().call_soon(_tell, call.texts, answers)  # the next call goes first
 
-    def _fail(self, batch: list[tuple[Commit, Told]], reason: StoreUnavailable) -> None:
-        """Those that came later fail with those before them: none of a sender's texts may overtake another."""
-        failed, self._waiting = [*batch, *self._waiting], []
+    def _fail(self, reason: StoreUnavailable) -> None:
+        """What is under way and what waits fails together: none of a person's texts may overtake another."""
+        failed: list[_Waiting] = []
+        for call in self._under_way.values():
+            if not call.failed:
+                call.failed = True
+                failed += call.texts
+        failed += self._waiting
+        self._waiting = []
         self._on_failure()
         for text, told in failed:
             if text.lost:
@@ -136,29 +185,43 @@ class Commits:
             told(reason)
 
     def _arguments(self, texts: Sequence[Commit]) -> tuple[list[str], list[str | bytes | int]]:
-        places: dict[tuple[object, ...], int] = {}
-        kinds: list[str | bytes | int] = []
+        kinds, shapes = _Places(), _Places()
         each: list[str | bytes | int] = []
         for text in texts:
-            kind = (text.plan, text.destinations, text.dedupe_seconds, text.replies_per_hour, text.block)
-            place = places.get(kind)
-            if place is None:
-                place = places[kind] = len(places) + 1
-                kinds += (self._lines(text), text.block)
+            settings = (text.destinations, text.dedupe_seconds, text.replies_per_hour)
             late = 0 if text.late_at is None else _microseconds(text.late_at)
-            each += (place, text.digest, text.message, text.undelivered, late)
+            kind = kinds[text.plan, settings, text.block]
+            each += (kind, text.digest, text.message, text.undelivered, late)
+        of_kinds: list[str | bytes | int] = []
+        for plan, settings, block in kinds:
+            shape, own = self._written(plan)
+            of_kinds += (shapes[settings, shape], own, block)
+        of_shapes: list[str | bytes | int] = []
+        for settings, shape in shapes:
+            of_shapes += (self._settings(*settings), shape)
         keys = [self._keys.person(text.sender) for text in texts]
-        return keys, [_microseconds(self._clock()), len(places), *kinds, *each]
+        return keys, [_microseconds(self._clock()), len(shapes), *of_shapes, len(kinds), *of_kinds, *each]
 
-    def _lines(self, text: Commit) -> bytes:
-        """What texts of a kind have in common: told once for all of them in a call."""
-        of_plan = self._plans.get(text.plan)
-        if of_plan is None:
-            of_plan = self._plans[text.plan] = _plan_lines(text.plan)
+    def _settings(self, destinations: tuple[str, ...], dedupe_seconds: int, replies_per_hour: int) -> str:
         # The newest bucket is still filling, so the full ones behind it must make the window.
-        buckets = -(-text.dedupe_seconds // BUCKET_SECONDS)
-        own = f"{','.join(text.destinations)}\n{buckets}\n{self._unhandled_kept}\n{text.replies_per_hour}\n"
-        return own.encode() + of_plan
+        buckets = -(-dedupe_seconds // BUCKET_SECONDS)
+        return f"{','.join(destinations)}\n{buckets}\n{self._unhandled_kept}\n{replies_per_hour}\n"
+
+    def _written(self, plan: Plan) -> tuple[bytes, bytes]:
+        """A plan as `_shape` and `_own` write it, once."""
+        if plan.written is None:
+            shape, decisions = _shape(plan)
+            plan.written = self._shapes.setdefault(shape, shape), _own(plan, decisions)
+        return plan.written
+
+
+def _tell(texts: Sequence[_Waiting], answers: Sequence[bytes | list[Any]]) -> None:
+    loop = asyncio.get_running_loop()
+    for (_, told), answer in zip(texts, answers, strict=True):
+        try:
+            told(_committed(answer))
+        except Exception as error:  # noqa: BLE001 (whatever goes wrong with one must not keep the others from being told)
+            loop.call_exception_handler({"message": "a text was accepted, and its sender not told", "exception": error})
 
 
 def _settle(done: "asyncio.Future[Committed]", result: Committed | StoreUnavailable) -> None:
@@ -180,30 +243,41 @@ def _committed(answer: bytes | list[Any]) -> Committed:
     return Committed(False, decision, tuple(zip(states, seconds, strict=True)))
 
 
-def _plan_lines(plan: Plan) -> bytes:
-    """What lua/commit.lua takes apart."""
+def _shape(plan: Plan) -> tuple[bytes, Iterable[bytes]]:
+    """What plans of many programs have in common, as lua/commit.lua reads it, and the decisions that it refers to."""
     every = (*plan.rows, *plan.rows_of_several)
-    speak = any(len(row.decisions) > 1 for of_consent in every for row in of_consent)
+    decisions: dict[bytes, int] = {}
+    rows = [
+        _written_row(consent, row, decisions) for consent, of_consent in enumerate(every, start=1) for row in of_consent
+    ]
+    lines = (
+        ",".join(str(len(others)) for others in plan.overruled_by),
+        ",".join(plan.need_alias),
+        ",".join(plan.sought),
+        plan.writes,
+        ",".join(plan.languages) if _speaks(plan) else "",
+        f"{bool(plan.rows_of_several):d}",
+    )
+    return ("".join(f"{line}\n" for line in lines) + "".join(rows)).encode(), decisions
+
+
+def _own(plan: Plan, decisions: Iterable[bytes]) -> bytes:
+    """What is a plan's own: names and decisions."""
     bearing = [(name, *others) for name, others in zip(plan.consents, plan.overruled_by, strict=True)]
     fields = [f"consent:{name}" for names in bearing for name in names]
     fields += (f"alias:{name}" for name in plan.need_alias)
-    lines = (
-        ",".join(plan.consents),
-        ",".join(str(len(others)) for others in plan.overruled_by),
-        ",".join(plan.need_alias),
-        ",".join((*fields, "lang") if speak else fields),
-        ",".join(plan.covers),
-        ",".join(plan.sought),
-        plan.writes,
-        ",".join(plan.languages) if speak else "",
-        f"{bool(plan.rows_of_several):d}",
+    if _speaks(plan):
+        fields.append("lang")
+    names = "".join(f"{','.join(line)}\n" for line in (plan.consents, fields, plan.covers))
+    return names.encode() + b"".join(
+        b"=%d %b %b\n" % (place, _digest(decision), decision) for place, decision in enumerate(decisions)
     )
-    parts: dict[bytes, int] = {}
-    rows = [
-        _written_row(consent, row, parts) for consent, of_consent in enumerate(every, start=1) for row in of_consent
-    ]
-    decisions = (b"=%d %b %b\n" % (place, _digest(part), part) for part, place in parts.items())
-    return "".join(f"{line}\n" for line in lines).encode() + b"".join(decisions) + "".join(rows).encode()
+
+
+def _speaks(plan: Plan) -> bool:
+    """Whether there are replies in more than one language."""
+    every = (*plan.rows, *plan.rows_of_several)
+    return any(len(row.decisions) > 1 for of_consent in every for row in of_consent)
 
 
 def _digest(part: bytes) -> bytes:

@@ -1,24 +1,26 @@
 -- Accepts texts: each is recorded once, moves its sender's state, and joins its shard's outbox.
 --
 -- KEYS[i]  the i-th sender's record, `PREFIX:{SHARD}:person:SENDER`; all else that is touched shares its tag.
--- ARGV     now in µs, how many kinds of text follow, and for each kind two:
+-- ARGV     now in µs; how many shapes of kinds follow, and for each two:
 --   1 lines:  destinations, comma between, or '' for none
 --             how many buckets back a text may have been seen
 --             how many records of texts that nobody is told of are kept
 --             replies allowed an hour
---             the consents that it may be about, comma between
---             how many others overrule each of them, comma between
+--   2 lines:  how many others overrule each of the consents that it may be about, comma between
 --             the destinations that need an alias
---             the fields of a person that bear on it: each consent, behind it those that overrule it, then the aliases,
---             then the language, if it counts
---             the programs of the account that is written to, if it is one
---             the state that the one it is about is sought by, in the order of preference, comma between
+--             the state that the consent it is about is sought by, in the order of preference, comma between
 --             what is written: '' the one it is about, 'each' all of them, or the name of a consent that overrules them
 --             the languages of the replies, if there are several: the person's own counts
 --             whether there are other rows for somebody who is subscribed to several of the consents: 1 or 0
---             then a line for each decision that differs from others in more than the states (see `read_decision`), and for
---             each consent one for each state (see `read_row`); the other rows are those of further consents
---   2 whose block of the person it may set or clear, `ACCOUNT/NUMBER`: the number is ours, and has the limit of replies
+--             then for each consent a line for each state (see `read_row`); the other rows are those of further consents
+--  Then how many kinds of text follow, and for each three:
+--   1 which shape it has
+--   2 lines:  the consents that it may be about, comma between
+--             the fields of a person that bear on it: each consent, behind it those that overrule it, then the aliases,
+--             then the language, if it counts
+--             the programs of the account that is written to, if it is one
+--             then a line for each decision that differs from others in more than the states (see `read_decision`)
+--   3 whose block of the person it may set or clear, `ACCOUNT/NUMBER`: the number is ours, and has the limit of replies
 --  Then for each text: which kind it is of, the digest of its message id, the message, the record of a text that nobody is
 --  told of, or '', and when a late text was written, in µs, or 0 for one that comes in its turn.
 -- Returns for each text the decision, and for a repeat {the decision taken the first time, and for each consent that it may
@@ -27,7 +29,7 @@
 -- What marks the text as seen is written last: were the script cut short, the carrier's retry would still be taken.
 
 -- The dedupe window is kept in buckets of this many seconds, so that it expires without a look at each text.
-local BUCKET = 21600
+local BUCKET = 43200
 -- How many characters stand for a decision: a part of a digest of all but its states and a letter for each of these, or a part
 -- of a digest of the whole.
 local ANSWER, DIGEST = 16, 14
@@ -37,27 +39,36 @@ local hour = string.format('%.0f', math.floor(now / 3600e6))
 local newest_bucket = math.floor(now / 1e6 / BUCKET)
 
 -- What is the same for many texts of a call is looked up once.
-local bucket_names, written_answers, lasts_for, answers_of, lists = {}, {}, {}, {}, {}
+local buckets_of, written_answers, lasts_for, answers_of, lists = {}, {}, {}, {}, {}
 
+-- The keys of a shard for the texts that were seen in a time, and for the answers that they got.
 local function bucket_keys(shard, index)
-  local name = bucket_names[index]
-  if not name then
-    name = string.format('%d:%.0f', BUCKET, index)
-    bucket_names[index] = name
+  local buckets = buckets_of[shard]
+  if not buckets then
+    buckets = {}
+    buckets_of[shard] = buckets
   end
-  return shard .. 'seen:' .. name, shard .. 'answers:' .. name
+  local keys = buckets[index]
+  if not keys then
+    local name = string.format('%d:%.0f', BUCKET, index)
+    keys = {seen = shard .. 'seen:' .. name, answers = shard .. 'answers:' .. name}
+    buckets[index] = keys
+  end
+  return keys
 end
 
 -- The decision that was taken on a text when it first came, and, for the confirmation of an opt-out, when, in seconds.
 local function seen_before(shard, kind, digest)
-  for index = newest_bucket, newest_bucket - kind.buckets, -1 do
-    local seen, answers = bucket_keys(shard, index)
-    local answer = redis.call('HGET', seen, digest)
+  for index = newest_bucket, newest_bucket - kind.shape.buckets, -1 do
+    local keys = bucket_keys(shard, index)
+    local answer = redis.call('HGET', keys.seen, digest)
     if answer then
-      return redis.call('HGET', answers, string.sub(answer, 1, ANSWER)), tonumber(string.sub(answer, ANSWER + 1))
+      return redis.call('HGET', keys.answers, string.sub(answer, 1, ANSWER)), tonumber(string.sub(answer, ANSWER + 1))
     end
   end
 end
+
+local references = {}
 
 -- Who asks again for a list gets the same table.
 local function split(list)
@@ -75,33 +86,41 @@ end
 -- A decision is a line `=PLACE DIGEST JSON` without its end: the states before and after, and what changes. It is referred to
 -- as PLACE:STATE:STATE. The digest and the first letters of the states stand for it.
 local function read_decision(kind, written)
-  local decision = kind.read[written]
+  local decision = kind.decisions[written]
   if not decision then
-    local place, before, after = string.match(written, '^(%d+):(%a+):(%a+)$')
-    local _, at = string.find(kind.lines, '\n=' .. place .. ' ', kind.body, true)
+    local reference = references[written]
+    if not reference then
+      local place, before, after = string.match(written, '^(%d+):(%a+):(%a+)$')
+      reference = {
+        line = '\n=' .. place .. ' ', states = '"' .. before .. '","' .. after .. '"]',
+        letters = string.sub(before, 1, 1) .. string.sub(after, 1, 1),
+      }
+      references[written] = reference
+    end
+    local _, at = string.find(kind.lines, reference.line, kind.body, true)
     local line_end = string.find(kind.lines, '\n', at, true)
-    decision = string.sub(kind.lines, at + DIGEST + 2, line_end - 1) .. '"' .. before .. '","' .. after .. '"]'
-    kind.read[written] = decision
-    answers_of[decision] = string.sub(kind.lines, at + 1, at + DIGEST) .. string.sub(before, 1, 1) .. string.sub(after, 1, 1)
+    decision = string.sub(kind.lines, at + DIGEST + 2, line_end - 1) .. reference.states
+    kind.decisions[written] = decision
+    answers_of[decision] = string.sub(kind.lines, at + 1, at + DIGEST) .. reference.letters
   end
   return decision
 end
 
 -- The row of a consent for a state. `decisions` refers to one decision for each language, or one for all; `otherwise` to that
 -- taken if the reply is one too many or the text is late, and is nil where neither makes a difference.
-local function read_row(kind, consent, state, several)
-  local name = string.format('\n%d %s ', consent + (several and #kind.consents or 0), state)
-  local row = kind.read[name]
+local function read_row(shape, consent, state, several)
+  local name = '\n' .. consent + (several and #shape.overruling or 0) .. ' ' .. state .. ' '
+  local row = shape.rows[name]
   if not row then
-    local _, at = string.find(kind.lines, name, kind.body, true)
+    local _, at = string.find(shape.lines, name, shape.body, true)
     local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block, otherwise, decisions =
-      string.match(kind.lines, '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*) (%S+) (%S+)', at + 1)
+      string.match(shape.lines, '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*) (%S+) (%S+)', at + 1)
     row = {
       after = after, renews = renews == '1', expires_in = tonumber(expires_in), lapses_to = lapses_to,
       asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
       otherwise = otherwise ~= '-' and otherwise or nil, decisions = split(decisions),
     }
-    kind.read[name] = row
+    shape.rows[name] = row
   end
   return row
 end
@@ -112,26 +131,26 @@ local function read_person(person, kind)
   local states, known, at = {}, {}, 1
   for i = 1, #kind.consents do
     local overruling = {}
-    for place = 1, tonumber(kind.overruling[i]) do
+    for place = 1, tonumber(kind.shape.overruling[i]) do
       overruling[place] = read_state(kept[at + place], now)
     end
     states[i] = latest_state(read_state(kept[at], now), overruling)
     at = at + 1 + #overruling
   end
-  for i, destination in ipairs(kind.need_alias) do
+  for i, destination in ipairs(kind.shape.need_alias) do
     if kept[at + i - 1] then
       known[#known + 1] = destination
     end
   end
-  return {states = states, known = table.concat(known, ','), language = kept[at + #kind.need_alias]}
+  return {states = states, known = table.concat(known, ','), language = kept[at + #kind.shape.need_alias]}
 end
 
 -- Of several consents a text is about one: that in the state sought first, and of those the latest.
-local function about(kind, states)
+local function about(shape, states)
   if #states == 1 then
     return 1
   end
-  for _, wanted in ipairs(split(kind.sought)) do
+  for _, wanted in ipairs(split(shape.sought)) do
     local found
     for i, current in ipairs(states) do
       if current.state == wanted and (not found or current.since > states[found].since) then
@@ -187,17 +206,18 @@ end
 -- Writes what follows for every consent that is meant; what changed, as JSON, where that is more than one program's.
 local function apply(person, kind, text, chosen, row, states, several)
   local overrules = string.sub(kind.consents[1], 1, 1) == '@'
-  if kind.writes ~= '' and kind.writes ~= 'each' then
-    write_consent(person, kind, text, kind.writes, row, states[chosen], true)
-    return change(kind.writes, states[chosen].state, row.after)
+  local writes = kind.shape.writes
+  if writes ~= '' and writes ~= 'each' then
+    write_consent(person, kind, text, writes, row, states[chosen], true)
+    return change(writes, states[chosen].state, row.after)
   end
-  if kind.writes == '' or #kind.consents == 1 then
+  if writes == '' or #kind.consents == 1 then
     write_consent(person, kind, text, kind.consents[chosen], row, states[chosen], overrules)
     return overrules and change(kind.consents[chosen], states[chosen].state, row.after) or ''
   end
   local changes = {}
   for i, name in ipairs(kind.consents) do
-    local own = i == chosen and row or read_row(kind, i, states[i].state, several)
+    local own = i == chosen and row or read_row(kind.shape, i, states[i].state, several)
     write_consent(person, kind, text, name, own, states[i], false)
     changes[i] = change(name, states[i].state, own.after)
   end
@@ -206,12 +226,13 @@ end
 
 -- Two machines that answer each other are cut off: past the limit the text counts, and gets no reply.
 local function within_reply_limit(person, kind)
-  local key = string.gsub(person, 'person:', 'replies:' .. hour .. ':', 1) .. ':' .. string.match(kind.block, '/(.*)$')
+  local shard, sender = string.match(person, '^(.-}:)person:(.*)$')
+  local key = shard .. 'replies:' .. hour .. ':' .. sender .. ':' .. string.match(kind.block, '/(.*)$')
   local replies = redis.call('INCR', key)
   if replies == 1 then
     redis.call('EXPIRE', key, 3600)
   end
-  return replies <= kind.reply_limit
+  return replies <= kind.shape.reply_limit
 end
 
 -- A question that the person has not answered is not put again and again.
@@ -236,7 +257,7 @@ end
 local function in_language(kind, row, language)
   local alike
   if language and row.decisions[2] then
-    for i, name in ipairs(split(kind.languages)) do
+    for i, name in ipairs(split(kind.shape.languages)) do
       local decision = row.decisions[i]
       if decision and name == language then
         return read_decision(kind, decision)
@@ -259,7 +280,7 @@ local function note(person, kind, text, row, known_language)
 end
 
 local function record(shard, kind, text, decision, known, recorded)
-  local destinations = kind.destinations
+  local destinations = kind.shape.destinations
   if recorded then
     destinations = destinations == '' and '@ledger' or destinations .. ',@ledger'
   end
@@ -268,12 +289,12 @@ local function record(shard, kind, text, decision, known, recorded)
       'decision', decision)
   end
   if text.undelivered ~= '' then
-    redis.call('XADD', shard .. 'unhandled', 'MAXLEN', kind.undelivered_kept, '*', 'record', text.undelivered)
+    redis.call('XADD', shard .. 'unhandled', 'MAXLEN', kind.shape.undelivered_kept, '*', 'record', text.undelivered)
   end
 end
 
-local function expire(key, kind)
-  local seconds = BUCKET * (kind.buckets + 1)
+local function expire(key, shape)
+  local seconds = BUCKET * (shape.buckets + 1)
   lasts_for[key] = lasts_for[key] or redis.call('TTL', key)
   if lasts_for[key] < seconds - BUCKET then
     redis.call('EXPIRE', key, seconds)
@@ -282,16 +303,17 @@ local function expire(key, kind)
 end
 
 local function mark_seen(shard, kind, text, decision, confirms)
-  local seen, answers = bucket_keys(shard, newest_bucket)
+  local keys = bucket_keys(shard, newest_bucket)
+  local seen, answers = keys.seen, keys.answers
   local answer = answers_of[decision] or string.sub(redis.sha1hex(decision), 1, ANSWER)
   answers_of[decision] = answer
   if not written_answers[answers .. answer] then
     redis.call('HSETNX', answers, answer, decision)
     written_answers[answers .. answer] = true
   end
-  expire(answers, kind)
+  expire(answers, kind.shape)
   redis.call('HSET', seen, text.digest, confirms and string.format('%s%.0f', answer, now / 1e6) or answer)
-  expire(seen, kind)
+  expire(seen, kind.shape)
 end
 
 -- The states by now are for who still has to answer: the person may have opted out since the text first came.
@@ -313,10 +335,10 @@ local function commit(person, kind, text)
   end
 
   local known = read_person(person, kind)
-  local chosen = about(kind, known.states)
+  local chosen = about(kind.shape, known.states)
   local current = known.states[chosen]
-  local several = kind.others and subscribed_to_several(known.states)
-  local row = read_row(kind, chosen, current.state, several)
+  local several = kind.shape.others and subscribed_to_several(known.states)
+  local row = read_row(kind.shape, chosen, current.state, several)
   local decision, recorded
   if text.late == 0 or not row.otherwise or text.late >= current.since then
     if text.late > 0 or not row.otherwise or may_reply(person, kind, kind.consents[chosen], row) then
@@ -339,31 +361,47 @@ local function commit(person, kind, text)
   return decision
 end
 
-local at = 3
+-- The arguments, one after the other.
+local at = 1
+local function following()
+  at = at + 1
+  return ARGV[at]
+end
 
-local LINES = '^' .. string.rep('([^\n]*)\n', 13) .. '()'
+local SETTINGS = '^' .. string.rep('([^\n]*)\n', 4) .. '$'
+local SHAPE = '^' .. string.rep('([^\n]*)\n', 6) .. '()'
+local KIND = '^' .. string.rep('([^\n]*)\n', 3) .. '()'
 
-local function read_kind(lines, block)
-  local destinations, buckets, undelivered_kept, reply_limit, consents, overruling, need_alias, fields, covers, sought,
-    writes, languages, others, behind = string.match(lines, LINES)
+local function read_shape(settings, lines)
+  local destinations, buckets, undelivered_kept, reply_limit = string.match(settings, SETTINGS)
+  local overruling, need_alias, sought, writes, languages, others, behind = string.match(lines, SHAPE)
   return {
     destinations = destinations, buckets = tonumber(buckets), undelivered_kept = undelivered_kept,
-    reply_limit = tonumber(reply_limit), consents = split(consents), overruling = split(overruling),
-    need_alias = split(need_alias), fields = split(fields), covers = covers, sought = sought, writes = writes,
-    languages = languages, others = others == '1', lines = lines, body = behind - 1, block = block, read = {},
+    reply_limit = tonumber(reply_limit), overruling = split(overruling), need_alias = split(need_alias), sought = sought,
+    writes = writes, languages = languages, others = others == '1', lines = lines, body = behind - 1, rows = {},
   }
 end
 
-local kinds = {}
-for i = 1, tonumber(ARGV[2]) do
-  kinds[i] = read_kind(ARGV[at], ARGV[at + 1])
-  at = at + 2
+local function read_kind(shape, lines, block)
+  local consents, fields, covers, behind = string.match(lines, KIND)
+  return {
+    shape = shape, consents = split(consents), fields = split(fields), covers = covers, lines = lines, body = behind - 1,
+    block = block, decisions = {},
+  }
+end
+
+local shapes, kinds = {}, {}
+for i = 1, tonumber(following()) do
+  shapes[i] = read_shape(following(), following())
+end
+for i = 1, tonumber(following()) do
+  kinds[i] = read_kind(shapes[tonumber(following())], following(), following())
 end
 
 local results = {}
 for i, person in ipairs(KEYS) do
-  local text = {digest = ARGV[at + 1], message = ARGV[at + 2], undelivered = ARGV[at + 3], late = tonumber(ARGV[at + 4])}
-  results[i] = commit(person, kinds[tonumber(ARGV[at])], text)
-  at = at + 5
+  local kind = kinds[tonumber(following())]
+  local text = {digest = following(), message = following(), undelivered = following(), late = tonumber(following())}
+  results[i] = commit(person, kind, text)
 end
 return results
