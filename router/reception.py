@@ -28,6 +28,7 @@ from router.types import Answer, Handshake, Inbound, Outgoing, RawRequest, Recei
 
 _log = structlog.get_logger("router.reception")
 
+_OVERLOADED = Overloaded()
 #: Told the answer to a request.
 Answered = Callable[[Answer], object]
 
@@ -67,7 +68,7 @@ class Reception:
         if found is None or not found.carrier.retries:
             return None
         self.requests.add(account, Overloaded.__name__)
-        return found.carrier.answer(Overloaded())
+        return found.carrier.answer(_OVERLOADED)
 
     def begin(self, request: RawRequest, answered: Answered) -> None:
         """`receive` for what was not shed, and without a task for what most requests are: one text. `answered` is told
