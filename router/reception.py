@@ -101,8 +101,8 @@ class Reception:
 
 
 class _Visit:
-    """One request on its way. It is not held while its text waits for the store: hundreds of them would push all else
-    out of the processor's cache.
+    """A request on its way, without the request itself: hundreds that wait for the store would push all else out of the
+    processor's cache, and only the spill, and what is kept of one that cannot be used, need it again.
     """
 
     __slots__ = ("_account", "_answered", "_parsed", "_reception", "_spilled")

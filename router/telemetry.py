@@ -68,7 +68,7 @@ class Tally(Collector):
 
 
 class Timing(Collector):
-    """The same for a histogram of how long each text takes, in seconds."""
+    """The same for a histogram of how long something takes, in seconds."""
 
     def __init__(self, name: str, documentation: str, registry: CollectorRegistry) -> None:
         self._name, self._documentation = name, documentation

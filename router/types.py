@@ -17,7 +17,7 @@ OptOutType = Literal["STOP", "START", "HELP"]
 SendFailure = Literal["opted_out", "invalid_number", "throttled", "temporary", "permanent", "auth"]
 
 
-@dataclass(slots=True)  # as `Inbound`
+@dataclass(slots=True)  # nobody changes one; that it is frozen would cost a text 0.5 µs
 class RawRequest:
     """A carrier's request before anything in it is believed.
 
@@ -69,8 +69,7 @@ class Proof:
     operator: str | None = None
 
 
-# Nobody changes one. That it is frozen would cost a text 1 µs.
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # as `RawRequest`
 class Inbound:
     """One text from a person, or one word about a person's consent, as the carrier or a caller of the API tells it.
 

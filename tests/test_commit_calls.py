@@ -35,18 +35,23 @@ class Gate:
     async def run_again(self, keys: list[str], arguments: list[str | bytes | int]) -> object:
         """As that of `Script`."""
         self.keys = keys
-        self._open = asyncio.get_running_loop().create_future()
-        self._reached.put_nowait(self)
-        fate = await self._open
+        fate = await self._passed()
         if fate == "lost before":
             raise RedisConnectionError(fate)
         found = await self._script.run_again(keys, arguments)
+        if fate == "to the gate behind":
+            await self._passed()
         if fate == "lost behind":
             raise RedisConnectionError(fate)
         return found
 
+    async def _passed(self) -> str:
+        self._open = asyncio.get_running_loop().create_future()
+        self._reached.put_nowait(self)
+        return await self._open
+
     def pass_on(self, fate: str = "through") -> None:
-        """Lets the call go on."""
+        """Lets the call go on; `to the gate behind`: it is reached again once the store has answered."""
         assert self._open is not None
         self._open.set_result(fate)
 
@@ -86,6 +91,12 @@ class World:
         for _ in range(5):
             await asyncio.sleep(0)
 
+    async def told_all(self, count: int) -> None:
+        """Returns when so much was told."""
+        async with asyncio.timeout(10):
+            while len(self.told) < count:
+                await asyncio.sleep(0)
+
     async def events(self) -> list[str]:
         """The ids of all events in the outbox, in the order of each shard."""
         outbox = Outbox(self.store, [])
@@ -117,8 +128,7 @@ async def test_a_second_call_goes_when_it_is_full_and_the_rest_waits_for_the_fir
     last = await world.next_call()
     assert len(last.keys) == 1
     last.pass_on()
-    while len(world.told) < FULL + 2:
-        await asyncio.sleep(0)
+    await world.told_all(FULL + 2)
     assert set(await world.events()) == {name for name, _ in world.told}
 
 
@@ -136,8 +146,7 @@ async def test_texts_of_a_person_with_one_under_way_are_held_back_and_others_ove
     second.pass_on()
     third = await world.next_call()
     third.pass_on()
-    while len(world.told) < FULL + 3:
-        await asyncio.sleep(0)
+    await world.told_all(FULL + 3)
     assert [name for name, _ in world.told if not name.startswith("t")] == ["first", "held back"]
     assert [name for name in await world.events() if name in ("first", "held back", "too")] == [
         "first", "held back", "too",
@@ -156,8 +165,7 @@ async def test_texts_of_one_person_who_floods_go_in_one_call_after_another(world
         first.pass_on()
         if len(world.told) < 2 * FULL:
             first = await world.next_call()
-    while len(world.told) < 3 * FULL + 1:
-        await asyncio.sleep(0)
+    await world.told_all(3 * FULL + 1)
     assert [name for name, _ in world.told] == ["first", *(f"more {place}" for place in range(3 * FULL))]
 
 
@@ -169,8 +177,7 @@ async def test_when_one_call_fails_all_under_way_and_all_that_waits_is_told_so_a
     second = await world.next_call()
     world.submit("waits", SOMEBODY[0])
     second.pass_on("lost before")
-    while not world.told:
-        await asyncio.sleep(0)
+    await world.told_all(1)
     assert world.told[0] == ("", "away")
     assert [name for name, what in world.told if what == "lost"] == [
         "first", *(f"t{place}" for place in range(1, FULL + 1)), "waits",
@@ -179,15 +186,119 @@ async def test_when_one_call_fails_all_under_way_and_all_that_waits_is_told_so_a
     for place in range(1, FULL + 1):
         world.submit(f"more {place}", SOMEBODY[place])
     (await world.next_call()).pass_on("lost behind")  # while the first is still under way
-    while len(world.told) == before:
-        await asyncio.sleep(0)
+    await world.told_all(before + 1)
     assert len(world.told) == before + 1 + 2 * FULL
     first.pass_on()  # the store took it all the same: nobody is told again
     world.submit("later", SOMEBODY[0])
     (await world.next_call()).pass_on()
-    while len(world.told) == before + 1 + 2 * FULL:
-        await asyncio.sleep(0)
+    await world.told_all(before + 1 + 2 * FULL + 1)
     assert world.told[before + 1 + 2 * FULL :] == [("later", "accepted")]
+
+
+async def _two_under_way(world: World) -> tuple[Gate, Gate]:
+    """The first text of SOMEBODY[0] in one call, and one of each of 64 others in another."""
+    world.submit("first", SOMEBODY[0])
+    first = await world.next_call()
+    for place in range(1, FULL + 1):
+        world.submit(f"t{place}", SOMEBODY[place])
+    return first, await world.next_call()
+
+
+async def test_who_was_accepted_is_told_so_before_their_later_texts_fail(world: World) -> None:
+    first, second = await _two_under_way(world)
+    world.submit("later", SOMEBODY[0])
+    first.pass_on("to the gate behind")
+    assert await world.next_call() is first
+    first.pass_on()
+    second.pass_on("lost before")  # both come at once
+    await world.told_all(2 + 1 + 2 * FULL + 1)
+    mine = [found for found in world.told if found[0] in ("first", "later")]
+    assert mine == [("first", "accepted"), ("later", "lost"), ("later", "failed")]
+
+
+async def test_after_a_failure_others_do_not_wait_for_a_call_that_hangs(world: World) -> None:
+    first, _hangs = await _two_under_way(world)
+    first.pass_on("lost before")
+    await world.told_all(2 * (FULL + 1) + 1)
+    world.submit("somebody else's", SOMEBODY[-1])
+    (await world.next_call()).pass_on()
+    await world.told_all(2 * (FULL + 1) + 2)
+    assert world.told[-1] == ("somebody else's", "accepted")
+
+
+async def test_a_call_that_fails_when_its_texts_were_told_so_fails_nobody_else(world: World) -> None:
+    first, second = await _two_under_way(world)
+    first.pass_on("lost before")
+    await world.told_all(2 * (FULL + 1) + 1)
+    world.submit("held back", SOMEBODY[1])  # whose earlier text is under way still
+    await world.quiet()
+    assert world.reached.empty()
+    second.pass_on("lost before")
+    (await world.next_call()).pass_on()
+    await world.told_all(2 * (FULL + 1) + 2)
+    assert world.told[-1] == ("held back", "accepted")
+    assert world.told.count(("", "away")) == 1
+
+
+async def test_a_second_call_is_full_also_when_others_are_held_back(world: World) -> None:
+    first, second = await _two_under_way(world)
+    for number in range(FULL - 1):
+        world.submit(f"more {number}", SOMEBODY[0])
+    world.submit("lone", SOMEBODY[-1])
+    second.pass_on()
+    await world.told_all(FULL)
+    await world.quiet()
+    assert world.reached.empty()
+    first.pass_on()
+    assert len((await world.next_call()).keys) == FULL
+
+
+async def test_whoever_floods_keeps_nobody_else_waiting(world: World) -> None:
+    under_way = [*await _two_under_way(world)]
+    sent = dict.fromkeys(SOMEBODY[:2], 0)
+
+    def flood(sender: str) -> None:
+        """So much of them waits always."""
+        told = sum(name.startswith(sender) for name, _ in world.told)
+        while sent[sender] - told < 130:
+            sent[sender] += 1
+            world.submit(f"{sender} {sent[sender]}", sender)
+
+    for sender in sent:
+        flood(sender)
+    world.submit("somebody else's", SOMEBODY[-1])
+    taken = 0
+    while world.store.keys.person(SOMEBODY[-1]) not in under_way[-1].keys:
+        gate = under_way.pop(0)
+        taken += len(gate.keys)
+        assert taken < 8 * FULL
+        before = len(world.told)
+        gate.pass_on()
+        await world.told_all(before + len(gate.keys))
+        for sender in sent:
+            flood(sender)
+        await world.quiet()
+        while not world.reached.empty():
+            under_way.append(world.reached.get_nowait())
+
+
+async def test_a_callback_that_fails_keeps_nobody_else_from_being_told(world: World) -> None:
+    faults: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(str(context["exception"])))
+
+    def fails(*_: object) -> None:
+        raise ValueError("of mine")
+
+    world.commits.submit(replace(text("a", LEAVE, sender=SOMEBODY[0]), lost=fails), fails)
+    world.submit("b", SOMEBODY[1])
+    (await world.next_call()).pass_on("lost before")
+    await world.told_all(3)
+    world.commits.submit(text("c", LEAVE, sender=SOMEBODY[0]), fails)
+    world.submit("d", SOMEBODY[1])
+    (await world.next_call()).pass_on()
+    await world.told_all(4)
+    assert world.told == [("", "away"), ("b", "lost"), ("b", "failed"), ("d", "accepted")]
+    assert faults == ["of mine"] * 3
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -207,14 +318,13 @@ async def test_each_persons_texts_are_accepted_told_and_lost_in_their_order(worl
         if at_gates and chance.random() < 0.03:
             fate = chance.choices(("through", "lost before", "lost behind"), (20, 1, 1))[0]
             at_gates.pop(chance.randrange(len(at_gates))).pass_on(fate)
-    done = 0
-    while done < 1500:
-        await asyncio.sleep(0)
-        while not world.reached.empty():
-            world.reached.get_nowait().pass_on()
-        while at_gates:
-            at_gates.pop().pass_on()
-        done = sum(what != "lost" for name, what in world.told if name)
+    async with asyncio.timeout(30):
+        while sum(what != "lost" for name, what in world.told if name) < 1500:
+            await asyncio.sleep(0)
+            while not world.reached.empty():
+                at_gates.append(world.reached.get_nowait())
+            while at_gates:
+                at_gates.pop().pass_on()
 
     told: dict[str, list[str]] = defaultdict(list)
     for name, what in world.told:

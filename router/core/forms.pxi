@@ -53,7 +53,7 @@ def join_sorted(list pairs not None) -> bytes:
         raise MemoryError
     try:
         for i in range(count):
-            name, value = pairs[i]
+            name, value = <tuple?>pairs[i]  # which holds them
             each[i].name = PyUnicode_AsUTF8AndSize(name, &each[i].name_size)
             each[i].begins = _begins(each[i].name, each[i].name_size)
             each[i].value = PyUnicode_AsUTF8AndSize(value, &each[i].value_size)

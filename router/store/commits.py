@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import sha1
 from typing import Any, NamedTuple, cast
 
@@ -16,7 +16,7 @@ from router.types import ConsentState, Plan, Row
 
 #: How many calls may be under way. With one alone, server and store wait for each other.
 _CALLS = 2
-#: The most texts in one call, and how many must wait for a second one. What the script touches for more of them does
+#: The most texts in one call, and how many it takes to make a second one. What the script touches for more of them does
 #: not stay in the processor's cache: with 256, and a program each, server and store do a fifth less.
 _AT_ONCE = 64
 #: The most when more than that wait: the loop then has thousands of requests to read between two calls.
@@ -98,11 +98,11 @@ class Commits:
         self._on_failure = on_failure
         self._keys = store.keys
         self._idle = [store.script("consent", "commit", held=True) for _ in range(_CALLS)]
-        self._shapes: dict[bytes, bytes] = {}  # there are few; plans that have one share it
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[_Waiting] = []
         self._held_back = 0
         self._under_way: dict[Script, _Call] = {}
+        self._answered: list[tuple[Sequence[_Waiting], Sequence[bytes | list[Any]]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -119,13 +119,14 @@ class Commits:
     def submit(self, text: Commit, told: Told) -> None:
         """The same for who has no use for a future: `told` is called once it is durable, or with why it may not be."""
         self._waiting.append((text, told))
-        if self._idle and (len(self._idle) == _CALLS or self._enough_wait()):
+        workers = _CALLS - len(self._idle) - sum(call.failed for call in self._under_way.values())
+        if self._idle and (workers == 0 or self._enough_wait()):
             task = asyncio.create_task(self._work(self._idle.pop()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     def _enough_wait(self) -> bool:
-        """Whether there are texts for a second call."""
+        """Whether there may be texts for a second call."""
         return len(self._waiting) - self._held_back >= _AT_ONCE
 
     async def _work(self, script: Script) -> None:
@@ -142,18 +143,28 @@ class Commits:
             self._idle.append(script)
 
     def _next_texts(self) -> Sequence[_Waiting]:
-        """What the next call takes; nothing if those that wait are for the one under way to take when it returns."""
-        if self._under_way and not self._enough_wait():
+        """What the next call takes, in the order of arrival; nothing if what may go is too little for a call beside the
+        one that is under way, and takes it when it returns.
+        """
+        beside = any(not call.failed for call in self._under_way.values())
+        if beside and not self._enough_wait():
             return ()
         most = _AT_ONCE_OF_CROWD if len(self._waiting) > _AT_ONCE_OF_CROWD else _AT_ONCE
         busy = {text.sender for call in self._under_way.values() for text, _ in call.texts}
         if not busy:
             taken, self._waiting = self._waiting[:most], self._waiting[most:]
             return taken
-        may_go = [one for one in self._waiting if one[0].sender not in busy]
-        held_back = [one for one in self._waiting if one[0].sender in busy]
-        self._waiting, self._held_back = held_back + may_go[most:], len(held_back)
-        return may_go[:most]
+        may_go: list[_Waiting] = []
+        held_back: list[_Waiting] = []
+        for one in self._waiting:
+            (held_back if one[0].sender in busy else may_go).append(one)
+            if len(may_go) == most:
+                break
+        self._held_back = len(held_back)
+        if beside and len(may_go) < _AT_ONCE:
+            return ()
+        self._waiting = held_back + self._waiting[len(held_back) + len(may_go) :]
+        return may_go
 
     async def _make(self, call: _Call, script: Script) -> None:
         reason = "the store did not take the texts"
@@ -167,10 +178,19 @@ class Commits:
             if answers is None and not call.failed:
                 self._fail(StoreUnavailable(reason))
         if answers is not None and not call.failed:
-            asyncio.get_running_loop().call_soon(_tell, call.texts, answers)  # the next call goes first
+            self._answered.append((call.texts, answers))
+            asyncio.get_running_loop().call_soon(self._tell)  # the next call goes first
+
+    def _tell(self) -> None:
+        """Tells what the store has answered."""
+        answered, self._answered = self._answered, []
+        for texts, answers in answered:
+            for (_, told), answer in zip(texts, answers, strict=True):
+                _attempt(told, _committed(answer))
 
     def _fail(self, reason: StoreUnavailable) -> None:
         """What is under way and what waits fails together: none of a person's texts may overtake another."""
+        self._tell()  # they came earlier
         failed: list[_Waiting] = []
         for call in self._under_way.values():
             if not call.failed:
@@ -181,8 +201,8 @@ class Commits:
         self._on_failure()
         for text, told in failed:
             if text.lost:
-                text.lost()
-            told(reason)
+                _attempt(text.lost)
+            _attempt(told, reason)
 
     def _arguments(self, texts: Sequence[Commit]) -> tuple[list[str], list[str | bytes | int]]:
         kinds, shapes = _Places(), _Places()
@@ -194,7 +214,9 @@ class Commits:
             each += (kind, text.digest, text.message, text.undelivered, late)
         of_kinds: list[str | bytes | int] = []
         for plan, settings, block in kinds:
-            shape, own = self._written(plan)
+            if plan.written is None:
+                plan.written = _write_plan(plan)
+            shape, own = plan.written
             of_kinds += (shapes[settings, shape], own, block)
         of_shapes: list[str | bytes | int] = []
         for settings, shape in shapes:
@@ -207,21 +229,14 @@ class Commits:
         buckets = -(-dedupe_seconds // BUCKET_SECONDS)
         return f"{','.join(destinations)}\n{buckets}\n{self._unhandled_kept}\n{replies_per_hour}\n"
 
-    def _written(self, plan: Plan) -> tuple[bytes, bytes]:
-        """A plan as `_shape` and `_own` write it, once."""
-        if plan.written is None:
-            shape, decisions = _shape(plan)
-            plan.written = self._shapes.setdefault(shape, shape), _own(plan, decisions)
-        return plan.written
 
-
-def _tell(texts: Sequence[_Waiting], answers: Sequence[bytes | list[Any]]) -> None:
-    loop = asyncio.get_running_loop()
-    for (_, told), answer in zip(texts, answers, strict=True):
-        try:
-            told(_committed(answer))
-        except Exception as error:  # noqa: BLE001 (whatever goes wrong with one must not keep the others from being told)
-            loop.call_exception_handler({"message": "a text was accepted, and its sender not told", "exception": error})
+def _attempt(callback: Callable[..., object], *arguments: object) -> None:
+    """Calls somebody back. Whatever goes wrong with one must not keep the others from being told."""
+    try:
+        callback(*arguments)
+    except Exception as error:  # noqa: BLE001
+        message = "what became of a text could not be told, this is a fault of keyroute"
+        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 def _settle(done: "asyncio.Future[Committed]", result: Committed | StoreUnavailable) -> None:
@@ -243,63 +258,59 @@ def _committed(answer: bytes | list[Any]) -> Committed:
     return Committed(False, decision, tuple(zip(states, seconds, strict=True)))
 
 
-def _shape(plan: Plan) -> tuple[bytes, Iterable[bytes]]:
-    """What plans of many programs have in common, as lua/commit.lua reads it, and the decisions that it refers to."""
+def _write_plan(plan: Plan) -> tuple[bytes, bytes]:
+    """What the plans of many programs have in common, and what is a plan's own, as lua/commit.lua reads them."""
     every = (*plan.rows, *plan.rows_of_several)
-    decisions: dict[bytes, int] = {}
+    speaks = any(len(row.decisions) > 1 for of_consent in every for row in of_consent)
+    bearing = [(name, *others) for name, others in zip(plan.consents, plan.overruled_by, strict=True)]
+    fields = [f"consent:{name}" for names in bearing for name in names]
+    fields += (f"alias:{name}" for name in plan.need_alias)
+    decisions = _Places()
     rows = [
         _written_row(consent, row, decisions) for consent, of_consent in enumerate(every, start=1) for row in of_consent
     ]
-    lines = (
+    shape = (
         ",".join(str(len(others)) for others in plan.overruled_by),
         ",".join(plan.need_alias),
         ",".join(plan.sought),
         plan.writes,
-        ",".join(plan.languages) if _speaks(plan) else "",
+        ",".join(plan.languages) if speaks else "",
         f"{bool(plan.rows_of_several):d}",
     )
-    return ("".join(f"{line}\n" for line in lines) + "".join(rows)).encode(), decisions
+    own = (",".join(plan.consents), ",".join((*fields, "lang") if speaks else fields), ",".join(plan.covers))
+    lines = [b"=%d %b %b\n" % (place, _digest(decision), decision) for decision, place in decisions.items()]
+    return _shared(_lines(shape) + "".join(rows).encode()), b"".join((_lines(own), *lines))
 
 
-def _own(plan: Plan, decisions: Iterable[bytes]) -> bytes:
-    """What is a plan's own: names and decisions."""
-    bearing = [(name, *others) for name, others in zip(plan.consents, plan.overruled_by, strict=True)]
-    fields = [f"consent:{name}" for names in bearing for name in names]
-    fields += (f"alias:{name}" for name in plan.need_alias)
-    if _speaks(plan):
-        fields.append("lang")
-    names = "".join(f"{','.join(line)}\n" for line in (plan.consents, fields, plan.covers))
-    return names.encode() + b"".join(
-        b"=%d %b %b\n" % (place, _digest(decision), decision) for place, decision in enumerate(decisions)
-    )
+# There are few, and a thousand programs with one each would push all else out of the processor's cache.
+@lru_cache(maxsize=1024)
+def _shared(shape: bytes) -> bytes:
+    return shape
 
 
-def _speaks(plan: Plan) -> bool:
-    """Whether there are replies in more than one language."""
-    every = (*plan.rows, *plan.rows_of_several)
-    return any(len(row.decisions) > 1 for of_consent in every for row in of_consent)
+def _lines(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _digest(part: bytes) -> bytes:
     return sha1(part, usedforsecurity=False).hexdigest()[:_DIGEST].encode()
 
 
-def _written_row(consent: int, row: Row, parts: dict[bytes, int]) -> str:
-    otherwise = _written_decision(row.otherwise, parts) if row.otherwise else "-"
-    decisions = ",".join(_written_decision(decision, parts) for decision in row.decisions)
+def _written_row(consent: int, row: Row, places: _Places) -> str:
+    otherwise = _written_decision(row.otherwise, places) if row.otherwise else "-"
+    decisions = ",".join(_written_decision(decision, places) for decision in row.decisions)
     return (
         f"{consent} {row.before} {row.after} {row.renews:d} {row.expires_in} {row.lapses_to or ''} {row.asks_again_in} "
         f"{row.recorded:d} {row.language} {row.block} {otherwise} {decisions}\n"
     )
 
 
-def _written_decision(decision: bytes, parts: dict[bytes, int]) -> str:
-    """Refers to a decision by its place among the `parts`: most rows of a plan decide the same but for the states."""
+def _written_decision(decision: bytes, places: _Places) -> str:
+    """Refers to a decision, less its states, by its place: most rows of a plan decide the same but for the states."""
     found = _STATES_DECIDED.search(decision)
     if found is None:
         raise ValueError("a decision does not end with from which state it leads to which")
-    place = parts.setdefault(decision[: found.start()], len(parts))
-    return f"{place}:{found[1].decode()}:{found[2].decode()}"
+    return f"{places[decision[: found.start()]]}:{found[1].decode()}:{found[2].decode()}"
 
 
 def _microseconds(seconds: float) -> int:

@@ -15,7 +15,7 @@ from router.errors import StoreMismatch, StoreUnavailable
 from router.store.held import Held
 from router.store.keys import Keys
 
-_LAYOUT = "3"
+_LAYOUT = "4"
 
 Execute = Callable[..., Awaitable[object]]
 
