@@ -32,7 +32,7 @@ _SINGLY = 10_000
 @dataclass(frozen=True)
 class Plan:
     """What is to be sent: `rate` texts a second for `seconds`, of `people` known ones with a skew (`zipf`; 0 for none);
-    `then` other rates, each for so many seconds.
+    `then` other rates, each for so many seconds: what still waits for a connection when one begins is given up.
 
     A `fresh` share is of people who never texted before. Texts are numbered from `first`. `texts` are sent in turns to
     `to` by Twilio, and a share to `whatsapp` by Meta. `ordered`: a person's texts go over one connection, one after
@@ -78,8 +78,8 @@ class Plan:
 @dataclass
 class Sent:
     """What became of each text: when it was to leave and when it was taken, or refused (0: neither), in unix seconds;
-    `senders` by number. `statuses` counts the answers (0: none came). `processor`: seconds that the driver itself took;
-    `late`: how long after its time a text has left at worst.
+    `senders` by number. `statuses` counts the answers (0: none came), and what was given up. `processor`: seconds that
+    the driver itself took; `late`: how long after its time a text has left at worst.
     """
 
     due: "array[float]" = field(default_factory=lambda: array("d"))
@@ -152,6 +152,7 @@ class Driver:
         self._ready = select.epoll()
         self._statuses: Counter[int] = Counter()
         self._left = plan.count
+        self._given_up = 0
 
     def run(self) -> None:
         """Sends all texts, each at its time, and waits for the answers."""
@@ -161,9 +162,14 @@ class Driver:
         due = self.sent.due = array("d", (began + after for after in self._plan.due()))
         last = (due[-1] if due else began) + self._plan.patience
         following = 0
+        # The first text of each further rate.
+        further = deque(accumulate(int(rate * seconds) for rate, seconds in self._plan.phases))
         while self._left and (now := time.time()) < last:
             first = following
             while following < self._plan.count and due[following] <= now:
+                if following == further[0]:
+                    further.popleft()
+                    self._give_up()
                 place = self._place(following)
                 if self._under_way[place] is None:
                     self._send(place, following)
@@ -176,9 +182,18 @@ class Driver:
         self.sent.statuses = {str(status): count for status, count in sorted(self._statuses.items())}
         if self._left:
             self.sent.statuses["0"] = self._left
+        if self._given_up:
+            self.sent.statuses["given up"] = self._given_up
         self.sent.processor = time.process_time() - busy
         for connection in self._sockets:
             connection.close()
+
+    def _give_up(self) -> None:
+        """What waits for a connection does not leave any more."""
+        for queue in self._queues:
+            self._given_up += len(queue)
+            self._left -= len(queue)
+            queue.clear()
 
     def _place(self, text: int) -> int:
         """The connection that a text has to go over, or one that is free, if any is."""

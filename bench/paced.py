@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,7 @@ def _by_second(sent: Sent, plan: Plan, memory: Sequence[tuple[float, float, floa
     return {
         "seconds": seconds,
         "accepted a second (median)": statistics.median(steady),
+        "answered a second (median)": statistics.median(map(add, steady, refused[2 : int(plan.seconds)])),
         "recovered after (s)": _recovered(sent, over),
         "memory of the server (MB)": [memory[0][1], max(use for _, use, _ in memory)],
         "memory of the store (MB)": [memory[0][2], max(use for _, _, use in memory)],
