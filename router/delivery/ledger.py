@@ -19,6 +19,8 @@ from router.telemetry import Metrics
 
 #: How many entries are read at once, and after how many rows a batch is big enough.
 _READ_AT_ONCE, _ROWS_AT_ONCE = 200, 200
+#: How long it may take until the store is told of entries that are none of the ledger's, in seconds. Most are.
+_PASSED_EVERY = 0.25
 #: After how many entries others have their turn: texts are answered on the same loop.
 _TURN = 25
 _NONCE = 16
@@ -66,6 +68,9 @@ class LedgerLane:
         self._random_bytes = random_bytes
         self._news = asyncio.Event()
         self._stopping = False
+        self._position = "0-0"
+        self._waits = False
+        self._passed: asyncio.TimerHandle | None = None
         self._keeper = Keeper(
             held.lease,
             lambda: not self._stopping and monotonic() < held.until,
@@ -97,7 +102,11 @@ class LedgerLane:
 
     def offer(self, after: str, entries: Sequence[Entry]) -> None:
         """The shard has these new entries, which follow the one with the id `after`."""
-        self.notify()
+        if not self._waits or after != self._position or any(LEDGER in entry.destinations for entry in entries):
+            self.notify()
+            return
+        self._position = entries[-1].id
+        self._passed = self._passed or asyncio.get_running_loop().call_later(_PASSED_EVERY, self.notify)
 
     def stop(self) -> None:
         """Ends `run`, and lets no file be put in place any more."""
@@ -115,6 +124,7 @@ class LedgerLane:
                 if await self._append() or self._stopping:
                     continue
                 await self._wait()
+            await self._tell_passed()
         finally:
             await cancelled([keeping])
             # Whoever holds the shard next counts them.
@@ -128,7 +138,7 @@ class LedgerLane:
         await self._keeper.catch_up()
 
     async def _begin(self) -> None:
-        self._position, _ = await self._outbox.position(self.shard, LEDGER)
+        self._position = (await self._outbox.position(self.shard, LEDGER))[0]
         state = await self._ledger.state(self.shard)
         self._rows, self._segment, self._open_from = state.rows, state.closed + 1, state.open_from
         first = await self._ledger.page(self.shard, self._open_from, 1)
@@ -146,14 +156,17 @@ class LedgerLane:
             self._close(steps)
             await self._settle(steps)
             return
+        self._waits = True
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await self._news.wait()
+        self._waits = False
 
     async def _append(self) -> bool:
         """Makes rows of what comes next in the outbox; whether there was anything."""
         entries = await self._outbox.read(self.shard, self._position, _READ_AT_ONCE)
         if not entries:
+            await self._tell_passed()
             return False
         last, work = await self._take(entries)
         heads = await self._ledger.heads(list(dict.fromkeys(draft.sender for _, drafts in work for draft in drafts)))
@@ -170,12 +183,26 @@ class LedgerLane:
         if self._rows + 1 - self._open_from >= self._recording.seal_rows:
             self._close(steps)
         self._position = last
-        steps.position(last, [])
+        self._place(steps)
         await self._settle(steps)
         rows = sum(len(drafts) for _, drafts in work)
         self._metrics.ledger_rows.inc(rows)
         self._metrics.ledger_waiting.labels(str(self.shard)).inc(rows)
         return True
+
+    async def _tell_passed(self) -> None:
+        """Tells the store of entries that were none of the ledger's."""
+        if self._passed:
+            steps = Steps()
+            self._place(steps)
+            await self._settle(steps)
+
+    def _place(self, steps: Steps) -> None:
+        """Everything up to here is done."""
+        steps.position(self._position, [])
+        if self._passed:
+            self._passed.cancel()
+            self._passed = None
 
     async def _take(self, entries: Sequence[Entry]) -> tuple[str, list[tuple[Asked | None, list[Draft]]]]:
         """What a batch of the entries asks for, with the rows that it makes; the id of the last entry in the batch."""

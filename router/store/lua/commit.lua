@@ -293,12 +293,13 @@ local function record(shard, kind, text, decision, known, recorded)
   end
 end
 
+-- A bucket is kept until the window of the last text that it can take is over, and a minute, for clocks differ.
 local function expire(key, shape)
-  local seconds = BUCKET * (shape.buckets + 1)
+  local seconds = math.ceil((newest_bucket + 1) * BUCKET - now / 1e6) + BUCKET * shape.buckets
   lasts_for[key] = lasts_for[key] or redis.call('TTL', key)
-  if lasts_for[key] < seconds - BUCKET then
-    redis.call('EXPIRE', key, seconds)
-    lasts_for[key] = seconds
+  if lasts_for[key] < seconds then
+    redis.call('EXPIRE', key, seconds + 60)
+    lasts_for[key] = seconds + 60
   end
 end
 
