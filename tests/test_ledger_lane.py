@@ -1,7 +1,9 @@
 """Rows of the ledger as they are made: in the order of acceptance, each once, whatever dies between two steps."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import pytest
 
 from router.cli.history import described
 from router.config import load
+from router.delivery.ledger import LedgerLane
 from router.errors import LeaseLost, StoreUnavailable
 from router.ledger.drafts import SEAL, Provider
 from router.records import write_sent
 from router.routing import Routing
 from router.store import LEDGER, NO_HEAD, Lease, Outbox, Steps, Store
 from router.tasks import cancelled
-from tests.commits import START, until
+from tests.commits import CHAT, START, until
 from tests.commits import text as commit_text
 from tests.ledgers import LedgerBench, on_record, said
 from tests.running import write_configuration
@@ -40,6 +43,54 @@ async def test_rows_stand_in_the_order_of_acceptance_and_each_follows_the_one_be
     assert [row.previous for row in rows] == [NO_HEAD.hash, NO_HEAD.hash, rows[0].hash, rows[1].hash, rows[2].hash]
     assert [row.public["accepted_at"] for row in rows] == sorted(row.public["accepted_at"] for row in rows)
     assert await bench.faults() == []
+
+
+async def test_the_store_is_not_told_one_by_one_of_what_is_none_of_the_ledgers(
+    bench: LedgerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    settle = bench.outbox.settle
+
+    async def counted(lease: Lease, destination: str, steps: Steps) -> list[int]:
+        told.append(time.monotonic())
+        return await settle(lease, destination, steps)
+
+    monkeypatch.setattr(bench.outbox, "settle", counted)
+    mine = Outbox(bench.store, [LEDGER])
+    newest, _ = await mine.position(0, LEDGER)
+
+    async def offer(lane: LedgerLane) -> None:
+        nonlocal newest
+        if entries := await mine.read(0, newest, 10):
+            lane.offer(newest, entries)
+            newest = entries[-1].id
+        else:  # the lane has come across them by itself
+            newest, _ = await mine.position(0, LEDGER)
+
+    async def is_told() -> bool:
+        return (await mine.position(0, LEDGER))[0] == newest
+
+    async with bench.lane() as lane:
+        running = asyncio.create_task(lane.run())
+        await bench.accept(0)
+        await offer(lane)
+        await until(is_told)
+        began, before = time.monotonic(), len(told)
+        for number in range(60):
+            other = commit_text(f"other {number}", CHAT, sender=bench.senders[1], destinations=("crm",), need_alias=())
+            await bench.commits.commit(other)
+            await offer(lane)
+        await until(is_told)
+        assert len(told) - before <= 3 + (time.monotonic() - began) / 0.25
+        await bench.accept(0)
+        await offer(lane)
+        await until(is_told)
+        await bench.commits.commit(replace(other, digest=b"last"))
+        await offer(lane)
+        lane.stop()
+        await running
+    assert await is_told()
+    assert len(await bench.rows()) == 2
 
 
 async def test_a_row_says_all_that_proof_of_consent_needs(bench: LedgerBench) -> None:
