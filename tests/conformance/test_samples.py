@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from router.config import Settings
+from router.records import read_text
 from router.service import open_store
 from router.store import DeadLetters, Outbox, Store
 from tests.conformance.conftest import Application, Applications
@@ -85,15 +86,21 @@ async def kept_of(settings: Settings, account: str) -> Kept:
         if letter.record and letter.record["account"] == account:
             kept.requests += letter.record["kind"] == "request"
             if letter.record["kind"] == "text":
-                kept.texts[letter.record["text"]["id"]] = letter.record["text"]["message"]
+                kept.texts[letter.record["text"]["id"]] = _text(letter.record["text"])
     for entry in await Outbox(store, []).read(0, "0-0", 10_000):
         if entry.event.account == account:
-            kept.texts[entry.event.id] = orjson.loads(entry.message)["message"]
+            kept.texts[entry.event.id] = _text(orjson.loads(entry.message))
     async for name, part in waiting_parts(store):
         if part["account"] == account:
-            kept.texts[name] = part["message"]
+            kept.texts[name] = _text(part)
     await store.close()
     return kept
+
+
+def _text(written: dict[str, Any]) -> dict[str, Any]:
+    """A text as JSON, with what it does not have."""
+    found: dict[str, Any] = orjson.loads(orjson.dumps(read_text(written)))
+    return found
 
 
 async def waiting_parts(store: Store) -> AsyncIterator[tuple[str, dict[str, Any]]]:
