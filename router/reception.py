@@ -28,7 +28,7 @@ from router.types import Answer, Handshake, Inbound, Outgoing, RawRequest, Recei
 
 _log = structlog.get_logger("router.reception")
 
-_OVERLOADED = Overloaded()
+_OVERLOADED = Overloaded()  # to make one takes half of what the answer does, and nobody raises it
 #: Told the answer to a request.
 Answered = Callable[[Answer], object]
 
@@ -189,12 +189,13 @@ class _Visit:
             _log.error(
                 "keys of the carrier not fetched, it must come again", account=self._account.name, reason=error.reason
             )
-        self._answer(type(error).__name__, self._account.carrier.answer(await self._kept(error, request)))
+        outcome = type(error).__name__
+        if isinstance(error, BadPayload) and request:
+            error = await self._kept(error, request)
+        self._answer(outcome, self._account.carrier.answer(error))
 
-    async def _kept(self, error: RouterError, request: RawRequest | None) -> RouterError:
+    async def _kept(self, error: BadPayload, request: RawRequest) -> RouterError:
         """Keeps what is authentic and malformed; if neither store nor disk takes it, the carrier must come again."""
-        if not isinstance(error, BadPayload) or request is None:
-            return error
         outage = self._reception.outage
         try:
             await self._reception.pipeline.keep(request, str(error))

@@ -14,6 +14,7 @@ _VERSION = 1
 LEDGER = "@ledger"
 #: Before the name of an account: where its replies wait that have to be sent. No destination can be called so either.
 REPLIES = "reply:"
+#: What most texts do not have.
 _SELDOM = ("media", "opt_out_type", "payload", "recipient_ref", "kind", "scope", "part", "binary", "proof")
 _seldom = attrgetter(*_SELDOM)
 _PLAIN = _seldom(Inbound("", "", None, ""))
@@ -22,11 +23,18 @@ _PLAIN = _seldom(Inbound("", "", None, ""))
 def write_message(event_id: str, at: float, account: str, programs: tuple[str, ...], text: Inbound) -> bytes:
     """An event less its decision, which the store adds."""
     return orjson.dumps(
-        {"v": _VERSION, "id": event_id, "at": at, "account": account, "programs": programs, "message": _fields(text)}
+        {
+            "v": _VERSION,
+            "id": event_id,
+            "at": at,
+            "account": account,
+            "programs": programs,
+            "message": _text_fields(text),
+        }
     )
 
 
-def _fields(text: Inbound) -> dict[str, Any]:
+def _text_fields(text: Inbound) -> dict[str, Any]:
     """A text less what most texts do not have: that is a third of a record."""
     found = {
         "message_id": text.message_id,
@@ -107,7 +115,7 @@ def write_sent(event: Event, at: float, number: str, message_id: str) -> bytes:
 
 def write_part(account: str, at: float, text: Inbound, *, late: bool) -> bytes:
     """A part of a long text, as it waits for the others. `late`: it did not come in its turn."""
-    return orjson.dumps({"v": _VERSION, "at": at, "account": account, "late": late, "message": _fields(text)})
+    return orjson.dumps({"v": _VERSION, "at": at, "account": account, "late": late, "message": _text_fields(text)})
 
 
 def read_part(record: bytes) -> tuple[str, float, Inbound, bool]:

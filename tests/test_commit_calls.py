@@ -109,6 +109,15 @@ def world(store: Store) -> World:
     return World(store)
 
 
+async def _two_under_way(world: World) -> tuple[Gate, Gate]:
+    """The first text of SOMEBODY[0] in one call, and one of each of 64 others in another."""
+    world.submit("first", SOMEBODY[0])
+    first = await world.next_call()
+    for place in range(1, FULL + 1):
+        world.submit(f"t{place}", SOMEBODY[place])
+    return first, await world.next_call()
+
+
 async def test_a_second_call_goes_when_it_is_full_and_the_rest_waits_for_the_first(world: World) -> None:
     world.submit("first", SOMEBODY[0])
     first = await world.next_call()
@@ -170,11 +179,7 @@ async def test_texts_of_one_person_who_floods_go_in_one_call_after_another(world
 
 
 async def test_when_one_call_fails_all_under_way_and_all_that_waits_is_told_so_at_once_in_order(world: World) -> None:
-    world.submit("first", SOMEBODY[0])
-    first = await world.next_call()
-    for place in range(1, FULL + 1):
-        world.submit(f"t{place}", SOMEBODY[place])
-    second = await world.next_call()
+    first, second = await _two_under_way(world)
     world.submit("waits", SOMEBODY[0])
     second.pass_on("lost before")
     await world.told_all(1)
@@ -193,15 +198,6 @@ async def test_when_one_call_fails_all_under_way_and_all_that_waits_is_told_so_a
     (await world.next_call()).pass_on()
     await world.told_all(before + 1 + 2 * FULL + 1)
     assert world.told[before + 1 + 2 * FULL :] == [("later", "accepted")]
-
-
-async def _two_under_way(world: World) -> tuple[Gate, Gate]:
-    """The first text of SOMEBODY[0] in one call, and one of each of 64 others in another."""
-    world.submit("first", SOMEBODY[0])
-    first = await world.next_call()
-    for place in range(1, FULL + 1):
-        world.submit(f"t{place}", SOMEBODY[place])
-    return first, await world.next_call()
 
 
 async def test_who_was_accepted_is_told_so_before_their_later_texts_fail(world: World) -> None:
@@ -338,11 +334,11 @@ async def test_each_persons_texts_are_accepted_told_and_lost_in_their_order(worl
     assert sorted(told["accepted"] + told["failed"]) == sorted(name for names in submitted.values() for name in names)
     assert told["lost"] == told["failed"]
     assert set(told["accepted"]) <= set(events)
-    _check_nobody_is_overtaken(world.told, submitted)
+    _check_order_of_telling(world.told, submitted)
 
 
-def _check_nobody_is_overtaken(told: list[tuple[str, str]], submitted: dict[str, list[str]]) -> None:
-    """What a person sent before a text that is told accepted was told accepted or lost before it."""
+def _check_order_of_telling(told: list[tuple[str, str]], submitted: dict[str, list[str]]) -> None:
+    """Each person is told what became of their texts in the order in which they sent them."""
     when = {name: number for number, (name, what) in enumerate(told) if name and what != "lost"}
     for names in submitted.values():
         assert [when[name] for name in names] == sorted(when[name] for name in names)

@@ -101,7 +101,9 @@ class LedgerLane:
         self._news.set()
 
     def offer(self, after: str, entries: Sequence[Entry]) -> None:
-        """The shard has these new entries, which follow the one with the id `after`."""
+        """The shard has these new entries, which follow the one with the id `after`: if none of them is for the ledger,
+        nobody need ask the store.
+        """
         if not self._waits or after != self._position or any(LEDGER in entry.destinations for entry in entries):
             self.notify()
             return
@@ -138,7 +140,7 @@ class LedgerLane:
         await self._keeper.catch_up()
 
     async def _begin(self) -> None:
-        self._position = (await self._outbox.position(self.shard, LEDGER))[0]
+        self._position, _ = await self._outbox.position(self.shard, LEDGER)
         state = await self._ledger.state(self.shard)
         self._rows, self._segment, self._open_from = state.rows, state.closed + 1, state.open_from
         first = await self._ledger.page(self.shard, self._open_from, 1)
@@ -157,10 +159,12 @@ class LedgerLane:
             await self._settle(steps)
             return
         self._waits = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(left):
-                await self._news.wait()
-        self._waits = False
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+        finally:
+            self._waits = False
 
     async def _append(self) -> bool:
         """Makes rows of what comes next in the outbox; whether there was anything."""

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from router.errors import StoreUnavailable
 from router.store.connection import Script, Store
+from router.tasks import Background
 from router.types import ConsentState, Plan, Row
 
 #: How many calls may be under way. With one alone, server and store wait for each other.
@@ -102,8 +103,8 @@ class Commits:
         self._waiting: list[_Waiting] = []
         self._held_back = 0
         self._under_way: dict[Script, _Call] = {}
-        self._answered: list[tuple[Sequence[_Waiting], Sequence[bytes | list[Any]]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._answered: list[tuple[Told, Committed]] = []
+        self._background = Background()
 
     @property
     def waiting(self) -> int:
@@ -121,9 +122,7 @@ class Commits:
         self._waiting.append((text, told))
         workers = _CALLS - len(self._idle) - sum(call.failed for call in self._under_way.values())
         if self._idle and (workers == 0 or self._enough_wait()):
-            task = asyncio.create_task(self._work(self._idle.pop()))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._background.start(self._work(self._idle.pop()), _report)
 
     def _enough_wait(self) -> bool:
         """Whether there may be texts for a second call."""
@@ -168,25 +167,25 @@ class Commits:
 
     async def _make(self, call: _Call, script: Script) -> None:
         reason = "the store did not take the texts"
-        answers: list[bytes | list[Any]] | None = None
+        answered: list[tuple[Told, Committed]] | None = None
         try:
             found = await script.run_again(*self._arguments([text for text, _ in call.texts]))
-            answers = cast("list[bytes | list[Any]]", found)
+            answers = map(_committed, cast("list[bytes | list[Any]]", found))
+            answered = [(told, answer) for (_, told), answer in zip(call.texts, answers, strict=True)]
         except (RedisError, OSError) as error:
             reason = f"the store did not take the texts ({type(error).__name__})"
         finally:
-            if answers is None and not call.failed:
+            if answered is None and not call.failed:
                 self._fail(StoreUnavailable(reason))
-        if answers is not None and not call.failed:
-            self._answered.append((call.texts, answers))
+        if answered and not call.failed:
+            self._answered += answered
             asyncio.get_running_loop().call_soon(self._tell)  # the next call goes first
 
     def _tell(self) -> None:
         """Tells what the store has answered."""
         answered, self._answered = self._answered, []
-        for texts, answers in answered:
-            for (_, told), answer in zip(texts, answers, strict=True):
-                _attempt(told, _committed(answer))
+        for told, answer in answered:
+            _attempt(told, answer)
 
     def _fail(self, reason: StoreUnavailable) -> None:
         """What is under way and what waits fails together: none of a person's texts may overtake another."""
@@ -234,8 +233,14 @@ def _attempt(callback: Callable[..., object], *arguments: object) -> None:
     """Calls somebody back. Whatever goes wrong with one must not keep the others from being told."""
     try:
         callback(*arguments)
-    except Exception as error:  # noqa: BLE001
-        message = "what became of a text could not be told, this is a fault of keyroute"
+    except Exception as error:  # noqa: BLE001 (whatever it is, the next waits to be told)
+        _report(error)
+
+
+def _report(error: BaseException | None) -> None:
+    """Tells the loop of what nobody foresaw; None is the end of the process."""
+    if error:
+        message = "texts were not committed or told as they should, this is a fault of keyroute"
         asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
@@ -292,8 +297,8 @@ def _lines(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _digest(part: bytes) -> bytes:
-    return sha1(part, usedforsecurity=False).hexdigest()[:_DIGEST].encode()
+def _digest(decision: bytes) -> bytes:
+    return sha1(decision, usedforsecurity=False).hexdigest()[:_DIGEST].encode()
 
 
 def _written_row(consent: int, row: Row, places: _Places) -> str:

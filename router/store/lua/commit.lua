@@ -39,7 +39,7 @@ local hour = string.format('%.0f', math.floor(now / 3600e6))
 local newest_bucket = math.floor(now / 1e6 / BUCKET)
 
 -- What is the same for many texts of a call is looked up once.
-local buckets_of, written_answers, lasts_for, answers_of, lists = {}, {}, {}, {}, {}
+local buckets_of, written_answers, lasts_for, answers_of, references, lists = {}, {}, {}, {}, {}, {}
 
 -- The keys of a shard for the texts that were seen in a time, and for the answers that they got.
 local function bucket_keys(shard, index)
@@ -67,8 +67,6 @@ local function seen_before(shard, kind, digest)
     end
   end
 end
-
-local references = {}
 
 -- Who asks again for a list gets the same table.
 local function split(list)
@@ -109,7 +107,7 @@ end
 -- The row of a consent for a state. `decisions` refers to one decision for each language, or one for all; `otherwise` to that
 -- taken if the reply is one too many or the text is late, and is nil where neither makes a difference.
 local function read_row(shape, consent, state, several)
-  local name = '\n' .. consent + (several and #shape.overruling or 0) .. ' ' .. state .. ' '
+  local name = string.format('\n%d %s ', consent + (several and #shape.overruling or 0), state)
   local row = shape.rows[name]
   if not row then
     local _, at = string.find(shape.lines, name, shape.body, true)
@@ -226,8 +224,7 @@ end
 
 -- Two machines that answer each other are cut off: past the limit the text counts, and gets no reply.
 local function within_reply_limit(person, kind)
-  local shard, sender = string.match(person, '^(.-}:)person:(.*)$')
-  local key = shard .. 'replies:' .. hour .. ':' .. sender .. ':' .. string.match(kind.block, '/(.*)$')
+  local key = string.gsub(person, 'person:', 'replies:' .. hour .. ':', 1) .. ':' .. string.match(kind.block, '/(.*)$')
   local replies = redis.call('INCR', key)
   if replies == 1 then
     redis.call('EXPIRE', key, 3600)
@@ -362,13 +359,6 @@ local function commit(person, kind, text)
   return decision
 end
 
--- The arguments, one after the other.
-local at = 1
-local function following()
-  at = at + 1
-  return ARGV[at]
-end
-
 local SETTINGS = '^' .. string.rep('([^\n]*)\n', 4) .. '$'
 local SHAPE = '^' .. string.rep('([^\n]*)\n', 6) .. '()'
 local KIND = '^' .. string.rep('([^\n]*)\n', 3) .. '()'
@@ -392,17 +382,22 @@ local function read_kind(shape, lines, block)
 end
 
 local shapes, kinds = {}, {}
-for i = 1, tonumber(following()) do
-  shapes[i] = read_shape(following(), following())
+local at = 3
+for i = 1, tonumber(ARGV[2]) do
+  shapes[i] = read_shape(ARGV[at], ARGV[at + 1])
+  at = at + 2
 end
-for i = 1, tonumber(following()) do
-  kinds[i] = read_kind(shapes[tonumber(following())], following(), following())
+local count = tonumber(ARGV[at])
+at = at + 1
+for i = 1, count do
+  kinds[i] = read_kind(shapes[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2])
+  at = at + 3
 end
 
 local results = {}
 for i, person in ipairs(KEYS) do
-  local kind = kinds[tonumber(following())]
-  local text = {digest = following(), message = following(), undelivered = following(), late = tonumber(following())}
-  results[i] = commit(person, kind, text)
+  local text = {digest = ARGV[at + 1], message = ARGV[at + 2], undelivered = ARGV[at + 3], late = tonumber(ARGV[at + 4])}
+  results[i] = commit(person, kinds[tonumber(ARGV[at])], text)
+  at = at + 5
 end
 return results
