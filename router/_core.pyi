@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, final, overload
 
 AddressKind = Literal["phone", "short_code", "name", "user_id", "malformed"]
 
@@ -93,15 +93,27 @@ def scan_form(data: bytes, max_fields: int) -> list[tuple[str, str]]:
     `urllib.parse.parse_qsl(..., keep_blank_values=True)`. More than `max_fields` pairs raise `TooManyFieldsError`.
     """
 
-def join_sorted(pairs: list[tuple[str, str]]) -> bytes:
-    """The names and values of all distinct pairs, sorted by both, with nothing between them, in UTF-8.
+@final
+class Form:
+    """A form body or query string whose fields become strings when they are asked for. Read as by `scan_form`."""
 
-    That is what some carriers sign of a form. A surrogate raises UnicodeEncodeError.
-    """
+    def __init__(self, data: bytes, max_fields: int) -> None: ...
+    @overload
+    def get(self, name: str) -> str | None:
+        """The value of a field, of a repeated one the last."""
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+    def pairs(self) -> list[tuple[str, str]]:
+        """What `scan_form` gives."""
+    def joined(self) -> bytes:
+        """The names and values of all distinct pairs, sorted by both, with nothing between them, in UTF-8.
+
+        That is what some carriers sign of a form.
+        """
 
 @final
 class RequestHead:
-    """Takes what `httptools.HttpRequestParser` tells of a request's head, in the form that `RawRequest` has it in.
+    """Takes what `httptools.HttpRequestParser` tells of the last request's head, in the form that `RawRequest` has it in.
 
     Header names are lower case; the values of a header that comes twice are joined with ", ". All is read as Latin-1.
     """
@@ -109,6 +121,7 @@ class RequestHead:
     url: bytes
     headers: dict[str, str]
     def __init__(self) -> None: ...
+    def on_message_begin(self) -> None: ...
     def on_url(self, part: bytes) -> None: ...
     def on_header(self, name: bytes, value: bytes) -> None: ...
 

@@ -28,6 +28,7 @@ from router.types import Answer, RawRequest
 _log = structlog.get_logger("router.webhooks")
 
 _BEGINS = b"POST /in/"
+_VERSION = b" HTTP/1.1"
 _HEAD_ENDS = b"\r\n\r\n"
 _TARGET = re.compile(rb"/in/([A-Za-z0-9_-]+)(?:\?([^#]*))?")
 #: The longest head, and the longest body that is waited for here, in bytes; whatever is longer is handed over.
@@ -52,6 +53,38 @@ class _Head(NamedTuple):
     headers: dict[str, str]
     length: int
     body_length: int
+
+
+class _Heads:
+    """Reads the heads of the requests of one connection."""
+
+    def __init__(self) -> None:
+        self._told = RequestHead()
+        self._parser = httptools.HttpRequestParser(self._told)
+        self._url: bytes | None = None
+        self._target: re.Match[bytes] | None = None
+
+    def read(self, data: bytes) -> _Head | None:
+        """A head, `data` with the empty line that ends it; None if this protocol is not for it, nor for what follows."""
+        told = self._told
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            return None
+        headers = told.headers
+        if told.url != self._url:  # who comes again mostly comes to the same place
+            self._url, self._target = told.url, _TARGET.fullmatch(told.url)
+        target = self._target
+        length = headers.get("content-length")
+        usual = data.startswith(_BEGINS) and data.endswith(_VERSION, 0, data.find(b"\r"))
+        usual = usual and headers.get("connection", _KEPT).lower() == _KEPT
+        if not target or not length or not usual or not _UNUSUAL.isdisjoint(headers):
+            return None
+        return _Head(target[1].decode(), target[2] or b"", headers, len(data), int(length))
+
+    def pass_over(self, body: bytes) -> None:
+        """Goes on to the next head: what has just been read has this body."""
+        self._parser.feed_data(body)
 
 
 class Webhooks:
@@ -114,6 +147,7 @@ class _Connection(asyncio.Protocol):
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._unread = b""
+        self._heads = _Heads()
         self._head: _Head | None = None
         self._busy = False
         self._writable = True
@@ -176,7 +210,7 @@ class _Connection(asyncio.Protocol):
                 if len(data) > _LONGEST or not _BEGINS.startswith(data[: len(_BEGINS)]):
                     self._hand_over()
                 return
-            head = _read_head(data[: end + len(_HEAD_ENDS)])
+            head = self._heads.read(data[: end + len(_HEAD_ENDS)])
             if head is None or head.body_length > self._webhooks.longest:
                 self._hand_over()
                 return
@@ -184,10 +218,12 @@ class _Connection(asyncio.Protocol):
         if len(data) < whole:
             self._head = head
             return
+        body = data[head.length : whole]
+        self._heads.pass_over(body)
         self._head = None
         self._unread = data[whole:]
         self._busy = True
-        self._begin(head, data[head.length : whole])
+        self._begin(head, body)
 
     def _begin(self, head: _Head, body: bytes) -> None:
         webhooks = self._webhooks
@@ -244,24 +280,6 @@ class _Connection(asyncio.Protocol):
     def _leave(self) -> None:
         self._connections.discard(self)
         self._server_state.connections.discard(self)
-
-
-def _read_head(data: bytes) -> _Head | None:
-    """A head, `data` with the empty line that ends it; None if this protocol is not for it."""
-    told = RequestHead()
-    parser = httptools.HttpRequestParser(told)
-    try:
-        parser.feed_data(data)
-    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-        return None
-    headers = told.headers
-    target = _TARGET.fullmatch(told.url)
-    length = headers.get("content-length")
-    usual = parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
-    usual = usual and headers.get("connection", _KEPT).lower() == _KEPT
-    if not target or not length or not usual or not _UNUSUAL.isdisjoint(headers):
-        return None
-    return _Head(target[1].decode(), target[2] or b"", headers, len(data), int(length))
 
 
 @lru_cache(maxsize=256)

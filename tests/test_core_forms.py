@@ -1,10 +1,12 @@
 """The form scanner: the standard library's results on every input, and a limit."""
 
+from urllib.parse import urlencode
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from router._core import TooManyFieldsError, join_sorted, scan_form
+from router._core import Form, TooManyFieldsError, scan_form
 from tests import reference
 
 #: Bytes as forms have them, and bytes as they do not.
@@ -53,22 +55,33 @@ def test_more_fields_than_allowed_are_refused() -> None:
 NAMES = st.one_of(
     st.text(max_size=3), st.sampled_from(["SmsMessageSid", "SmsMessageSi", "SmsMessa", "SmsMess", "ab", "ab\0", ""])
 )
+PAIRS = st.lists(st.tuples(NAMES, st.one_of(NAMES, st.text())), max_size=40)
 
 
-@given(st.lists(st.tuples(NAMES, st.one_of(NAMES, st.text())), max_size=40))
-@example([("b", "2"), ("a", "1"), ("b", "1"), ("a", "1")])
-@example([("\uffff", ""), ("\U00010000", "")])
-@example([])
-def test_distinct_pairs_are_joined_in_the_order_of_their_code_points(pairs: list[tuple[str, str]]) -> None:
-    if any(0xD800 <= ord(ch) < 0xE000 for pair in pairs for text in pair for ch in text):
-        with pytest.raises(UnicodeEncodeError):
-            join_sorted(pairs)
-        return
-    assert join_sorted(pairs) == "".join(name + value for name, value in sorted(set(pairs))).encode()
+@given(st.one_of(FORMS, PAIRS.map(lambda pairs: urlencode(pairs, errors="replace").encode())))
+@example(b"b=2&a=1&b=1&a=1")
+@example("a=\uffff&a=\U00010000&a=\ud7ff".encode())
+@example(b"a=%ED%A0%80&a=%EF%BF%BD&%FF=%FF")
+def test_a_form_joins_its_distinct_pairs_in_the_order_of_their_code_points(data: bytes) -> None:
+    pairs = scan_form(data, 1000)
+    assert Form(data, 1000).joined() == "".join(name + value for name, value in sorted(set(pairs))).encode()
 
 
-def test_a_surrogate_and_what_is_no_text_are_refused() -> None:
-    with pytest.raises(UnicodeEncodeError):
-        join_sorted([("a", "\ud800")])
+@given(PAIRS)
+@example([("ab\0", "1"), ("ab", "2"), ("ab", "é")])
+def test_a_field_is_got_by_its_name_and_of_a_repeated_one_the_last(pairs: list[tuple[str, str]]) -> None:
+    data = urlencode(pairs, errors="replace").encode()
+    form, fields = Form(data, 1000), dict(scan_form(data, 1000))
+    assert [form.get(name) for name in fields] == list(fields.values())
+    for name in ("a", "ab", "SmsMess", ""):
+        assert form.get(name) == fields.get(name)
+        assert form.get(name, "none") == fields.get(name, "none")
+
+
+def test_a_form_that_is_no_bytes_and_a_name_that_is_no_text_are_refused() -> None:
     with pytest.raises(TypeError):
-        join_sorted([("a", 1)])  # type: ignore[list-item]
+        Form("a=b", 10)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        Form(b"a=b", 10).get(b"a")  # type: ignore[call-overload]
+    with pytest.raises(UnicodeEncodeError):
+        Form(b"a=b", 10).get("\ud800")

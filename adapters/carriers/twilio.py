@@ -19,7 +19,7 @@ from adapters._networks import US_RATES, answered_by_network
 from adapters._requests import content_type, error_answer, our_address, signed_url
 from adapters._sending import basic_authorization, response_json, send_error, xml_text
 from adapters._signing import SigningKey, matches
-from router._core import TooManyFieldsError, join_sorted, scan_form
+from router._core import Form, TooManyFieldsError
 from router.errors import BadPayload, BadSignature, RouterError, TooManyFields, WrongContentType
 from router.ports import MOST_FORM_FIELDS, CarrierAnswers, Http, Options, OptionsType, Parsed, Secret
 from router.types import (
@@ -207,7 +207,7 @@ def _signed_parameters(request: RawRequest) -> bytes:
             raise BadSignature("bodySHA256 does not fit the body. The body was changed on its way.")
         return b""
     try:
-        return join_sorted(_scan(request.body)[0])
+        return _read(request.body).joined()
     except TooManyFieldsError:
         raise BadSignature(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
 
@@ -218,23 +218,21 @@ def _is_form(request: RawRequest) -> bool:
 
 # What `verify` has just read, `parse` reads next.
 @lru_cache(maxsize=1)
-def _scan(form: bytes) -> tuple[list[tuple[str, str]], Mapping[str, str]]:
-    """The pairs of a form, and its fields by name."""
-    pairs = scan_form(form, MOST_FORM_FIELDS)
-    return pairs, dict(pairs)
+def _read(form: bytes) -> Form:
+    return Form(form, MOST_FORM_FIELDS)
 
 
-def _fields(request: RawRequest) -> Mapping[str, str]:
+def _fields(request: RawRequest) -> Form:
     if request.method != "GET" and not _is_form(request):
         raise WrongContentType("The body is not a form. Send application/x-www-form-urlencoded.")
     try:
-        return _scan(request.query if request.method == "GET" else request.body)[1]
+        return _read(request.query if request.method == "GET" else request.body)
     except TooManyFieldsError:
         raise TooManyFields(f"The form has over {MOST_FORM_FIELDS} fields. Twilio sends some thirty.") from None
 
 
-def _receipts(fields: Mapping[str, str]) -> list[Parsed]:
-    status, code = fields["MessageStatus"], fields.get("ErrorCode") or None
+def _receipts(fields: Form) -> list[Parsed]:
+    status, code = fields.get("MessageStatus", ""), fields.get("ErrorCode") or None
     if status not in _FINAL:
         return []
     failure = None if _FINAL[status] is None else _FAILURES.get(code or "", _FINAL[status])
@@ -249,7 +247,7 @@ def _split_address(address: str) -> tuple[Channel | None, str]:
     return (channel, rest) if channel else (None, address)
 
 
-def _media(fields: Mapping[str, str]) -> tuple[Media, ...]:
+def _media(fields: Form) -> tuple[Media, ...]:
     count = fields.get("NumMedia") or "0"
     if count == "0":
         return ()

@@ -24,7 +24,7 @@ _AT_ONCE = 64
 _AT_ONCE_OF_CROWD = 512
 #: The end of a decision without changes: the states.
 _STATES_DECIDED = re.compile(rb'"([a-z]+)","([a-z]+)"\]\Z')
-#: As in lua/commit.lua.
+#: As in lua/shard.lua.
 BUCKET_SECONDS = 43_200
 _DIGEST = 14
 
@@ -98,7 +98,7 @@ class Commits:
         self._clock = clock
         self._on_failure = on_failure
         self._keys = store.keys
-        self._idle = [store.script("consent", "commit", held=True) for _ in range(_CALLS)]
+        self._idle = [store.script("consent", "shard", "commit", held=True) for _ in range(_CALLS)]
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[_Waiting] = []
         self._held_back = 0

@@ -1,9 +1,9 @@
 """The names of keys. All keys of a sender carry its shard's hash tag, and so stand in one slot of a cluster.
 
 The scripts in `lua/` make names of the same shard from the key that they are given. Theirs alone are, for each bucket
-of the dedupe window, `seen:LENGTH:INDEX` (digest of a message id → digest of an answer) and `answers:LENGTH:INDEX`, and
-`replies:HOUR:SENDER:NUMBER` (how many texts of ours that person had from that number in an hour), and, for each shard,
-the hash `turns` (destination → the last call of lua/settle.lua that was numbered).
+of the dedupe window, the hashes `seen:LENGTH:INDEX` (digest of a message id → digest of an answer) and
+`answers:LENGTH:INDEX`, for each hour `replies:HOUR` (`SENDER:NUMBER` → how many texts of ours that person had from that
+number), and `turns` (destination → the last call of lua/settle.lua that was numbered).
 """
 
 from zlib import crc32

@@ -26,47 +26,15 @@
 -- Returns for each text the decision, and for a repeat {the decision taken the first time, and for each consent that it may
 -- be about, its state by now and for how many µs}.
 --
--- What marks the text as seen is written last: were the script cut short, the carrier's retry would still be taken.
+-- What marks texts as seen is written last: were the script cut short, the carrier's retry would still be taken.
 
--- The dedupe window is kept in buckets of this many seconds, so that it expires without a look at each text.
-local BUCKET = 43200
--- How many characters stand for a decision: a part of a digest of all but its states and a letter for each of these, or a part
--- of a digest of the whole.
-local ANSWER, DIGEST = 16, 14
+-- How many characters of a digest stand for all of a decision but its states; a letter for each of these makes ANSWER.
+local DIGEST = 14
 
 local now = tonumber(ARGV[1])
-local hour = string.format('%.0f', math.floor(now / 3600e6))
-local newest_bucket = math.floor(now / 1e6 / BUCKET)
 
 -- What is the same for many texts of a call is looked up once.
-local buckets_of, written_answers, lasts_for, answers_of, references, lists = {}, {}, {}, {}, {}, {}
-
--- The keys of a shard for the texts that were seen in a time, and for the answers that they got.
-local function bucket_keys(shard, index)
-  local buckets = buckets_of[shard]
-  if not buckets then
-    buckets = {}
-    buckets_of[shard] = buckets
-  end
-  local keys = buckets[index]
-  if not keys then
-    local name = string.format('%d:%.0f', BUCKET, index)
-    keys = {seen = shard .. 'seen:' .. name, answers = shard .. 'answers:' .. name}
-    buckets[index] = keys
-  end
-  return keys
-end
-
--- The decision that was taken on a text when it first came, and, for the confirmation of an opt-out, when, in seconds.
-local function seen_before(shard, kind, digest)
-  for index = newest_bucket, newest_bucket - kind.shape.buckets, -1 do
-    local keys = bucket_keys(shard, index)
-    local answer = redis.call('HGET', keys.seen, digest)
-    if answer then
-      return redis.call('HGET', keys.answers, string.sub(answer, 1, ANSWER)), tonumber(string.sub(answer, ANSWER + 1))
-    end
-  end
-end
+local answers_of, references, lists = {}, {}, {}
 
 -- Who asks again for a list gets the same table.
 local function split(list)
@@ -107,10 +75,15 @@ end
 -- The row of a consent for a state. `decisions` refers to one decision for each language, or one for all; `otherwise` to that
 -- taken if the reply is one too many or the text is late, and is nil where neither makes a difference.
 local function read_row(shape, consent, state, several)
-  local name = string.format('\n%d %s ', consent + (several and #shape.overruling or 0), state)
-  local row = shape.rows[name]
+  local place = consent + (several and #shape.overruling or 0)
+  local rows = shape.rows[place]
+  if not rows then
+    rows = {}
+    shape.rows[place] = rows
+  end
+  local row = rows[state]
   if not row then
-    local _, at = string.find(shape.lines, name, shape.body, true)
+    local _, at = string.find(shape.lines, string.format('\n%d %s ', place, state), shape.body, true)
     local after, renews, expires_in, lapses_to, asks_again_in, recorded, language, block, otherwise, decisions =
       string.match(shape.lines, '^(%a+) (%d) (%d+) (%a*) (%d+) (%d) (%S*) (%a*) (%S+) (%S+)', at + 1)
     row = {
@@ -118,29 +91,25 @@ local function read_row(shape, consent, state, several)
       asks_again_in = tonumber(asks_again_in), recorded = recorded == '1', language = language, block = block,
       otherwise = otherwise ~= '-' and otherwise or nil, decisions = split(decisions),
     }
-    shape.rows[name] = row
+    rows[state] = row
   end
   return row
 end
 
--- What the store knows of the sender, as far as it bears on the text.
+-- What the store knows of the sender, as far as it bears on the text: the state of each consent, the destinations at which
+-- they are known, comma between, and their language.
 local function read_person(person, kind)
   local kept = redis.call('HMGET', person, unpack(kind.fields))
+  local overruling, need_alias = kind.shape.overruling, kind.shape.need_alias
   local states, known, at = {}, {}, 1
-  for i = 1, #kind.consents do
-    local overruling = {}
-    for place = 1, tonumber(kind.shape.overruling[i]) do
-      overruling[place] = read_state(kept[at + place], now)
-    end
-    states[i] = latest_state(read_state(kept[at], now), overruling)
-    at = at + 1 + #overruling
+  for i = 1, #overruling do
+    states[i] = latest_state(kept, at, overruling[i], now)
+    at = at + 1 + overruling[i]
   end
-  for i, destination in ipairs(kind.shape.need_alias) do
-    if kept[at + i - 1] then
-      known[#known + 1] = destination
-    end
+  for i = 1, #need_alias do
+    known[#known + 1] = kept[at + i - 1] and need_alias[i] or nil
   end
-  return {states = states, known = table.concat(known, ','), language = kept[at + #kind.shape.need_alias]}
+  return states, table.concat(known, ','), kept[at + #need_alias]
 end
 
 -- Of several consents a text is about one: that in the state sought first, and of those the latest.
@@ -203,15 +172,14 @@ end
 
 -- Writes what follows for every consent that is meant; what changed, as JSON, where that is more than one program's.
 local function apply(person, kind, text, chosen, row, states, several)
-  local overrules = string.sub(kind.consents[1], 1, 1) == '@'
   local writes = kind.shape.writes
   if writes ~= '' and writes ~= 'each' then
     write_consent(person, kind, text, writes, row, states[chosen], true)
     return change(writes, states[chosen].state, row.after)
   end
   if writes == '' or #kind.consents == 1 then
-    write_consent(person, kind, text, kind.consents[chosen], row, states[chosen], overrules)
-    return overrules and change(kind.consents[chosen], states[chosen].state, row.after) or ''
+    write_consent(person, kind, text, kind.consents[chosen], row, states[chosen], kind.overrules)
+    return kind.overrules and change(kind.consents[chosen], states[chosen].state, row.after) or ''
   end
   local changes = {}
   for i, name in ipairs(kind.consents) do
@@ -223,13 +191,8 @@ local function apply(person, kind, text, chosen, row, states, several)
 end
 
 -- Two machines that answer each other are cut off: past the limit the text counts, and gets no reply.
-local function within_reply_limit(person, kind)
-  local key = string.gsub(person, 'person:', 'replies:' .. hour .. ':', 1) .. ':' .. string.match(kind.block, '/(.*)$')
-  local replies = redis.call('INCR', key)
-  if replies == 1 then
-    redis.call('EXPIRE', key, 3600)
-  end
-  return replies <= kind.shape.reply_limit
+local function within_reply_limit(text)
+  return count_reply(text) <= text.kind.shape.reply_limit
 end
 
 -- A question that the person has not answered is not put again and again.
@@ -242,8 +205,8 @@ local function may_ask(person, name, row)
   return true
 end
 
-local function may_reply(person, kind, name, row)
-  return (row.asks_again_in == 0 or may_ask(person, name, row)) and within_reply_limit(person, kind)
+local function may_reply(text, name, row)
+  return (row.asks_again_in == 0 or may_ask(text.person, name, row)) and within_reply_limit(text)
 end
 
 local function spoken(tag)
@@ -276,86 +239,70 @@ local function note(person, kind, text, row, known_language)
   end
 end
 
-local function record(shard, kind, text, decision, known, recorded)
+local function record(kind, text, decision, known, recorded)
   local destinations = kind.shape.destinations
   if recorded then
     destinations = destinations == '' and '@ledger' or destinations .. ',@ledger'
   end
   if destinations ~= '' then
-    redis.call('XADD', shard .. 'outbox', '*', 'to', destinations, 'known', known, 'message', text.message,
+    redis.call('XADD', text.shard.outbox, '*', 'to', destinations, 'known', known, 'message', text.message,
       'decision', decision)
   end
   if text.undelivered ~= '' then
-    redis.call('XADD', shard .. 'unhandled', 'MAXLEN', kind.shape.undelivered_kept, '*', 'record', text.undelivered)
+    redis.call('XADD', text.shard.prefix .. 'unhandled', 'MAXLEN', kind.shape.undelivered_kept, '*', 'record', text.undelivered)
   end
 end
 
--- A bucket is kept until the window of the last text that it can take is over, and a minute, for clocks differ.
-local function expire(key, shape)
-  local seconds = math.ceil((newest_bucket + 1) * BUCKET - now / 1e6) + BUCKET * shape.buckets
-  lasts_for[key] = lasts_for[key] or redis.call('TTL', key)
-  if lasts_for[key] < seconds then
-    redis.call('EXPIRE', key, seconds + 60)
-    lasts_for[key] = seconds + 60
-  end
-end
-
-local function mark_seen(shard, kind, text, decision, confirms)
-  local keys = bucket_keys(shard, newest_bucket)
-  local seen, answers = keys.seen, keys.answers
+-- What stands for a decision among those of a bucket.
+local function answer_of(decision)
   local answer = answers_of[decision] or string.sub(redis.sha1hex(decision), 1, ANSWER)
   answers_of[decision] = answer
-  if not written_answers[answers .. answer] then
-    redis.call('HSETNX', answers, answer, decision)
-    written_answers[answers .. answer] = true
-  end
-  expire(answers, kind.shape)
-  redis.call('HSET', seen, text.digest, confirms and string.format('%s%.0f', answer, now / 1e6) or answer)
-  expire(seen, kind.shape)
+  return answer
 end
 
 -- The states by now are for who still has to answer: the person may have opted out since the text first came.
 -- How old the answer is counts from that text where it is known, and else from when the state began.
 local function repeated(person, kind, decision, came)
   local result = {decision}
-  for _, current in ipairs(read_person(person, kind).states) do
+  for _, current in ipairs((read_person(person, kind))) do
     result[#result + 1] = current.state
     result[#result + 1] = now - (came and came * 1e6 or current.since)
   end
   return result
 end
 
-local function commit(person, kind, text)
-  local shard = string.sub(person, 1, (select(2, string.find(person, '}:', 1, true))))
-  local first_answer, came = seen_before(shard, kind, text.digest)
+local function commit(text)
+  local person, kind = text.person, text.kind
+  local first_answer, came = seen_before(text)
   if first_answer then
     return repeated(person, kind, first_answer, came)
   end
 
-  local known = read_person(person, kind)
-  local chosen = about(kind.shape, known.states)
-  local current = known.states[chosen]
-  local several = kind.shape.others and subscribed_to_several(known.states)
+  local states, known, language = read_person(person, kind)
+  local chosen = about(kind.shape, states)
+  local current = states[chosen]
+  local several = kind.shape.others and subscribed_to_several(states)
   local row = read_row(kind.shape, chosen, current.state, several)
   local decision, recorded
   if text.late == 0 or not row.otherwise or text.late >= current.since then
-    if text.late > 0 or not row.otherwise or may_reply(person, kind, kind.consents[chosen], row) then
-      decision = in_language(kind, row, row.language == '' and known.language or nil)
+    if text.late > 0 or not row.otherwise or may_reply(text, kind.consents[chosen], row) then
+      decision = in_language(kind, row, row.language == '' and language or nil)
     else
       decision = read_decision(kind, row.otherwise)
     end
-    local changes = apply(person, kind, text, chosen, row, known.states, several)
+    local changes = apply(person, kind, text, chosen, row, states, several)
     if changes ~= '' then
       decision = string.sub(decision, 1, -2) .. ',' .. changes .. ']'
     end
-    note(person, kind, text, row, known.language)
+    note(person, kind, text, row, language)
     recorded = row.recorded
   else -- what the person has said since holds
     decision = read_decision(kind, row.otherwise)
   end
-  record(shard, kind, text, decision, known.known, recorded)
+  record(kind, text, decision, known, recorded)
   local opts_out = row.after == 'unsubscribed' or row.after == 'choosing'
-  mark_seen(shard, kind, text, decision, opts_out and row.otherwise and row.after ~= current.state)
+  local confirms = opts_out and row.otherwise and row.after ~= current.state
+  mark_seen(text, decision, answer_of(decision), confirms and now / 1e6 or nil)
   return decision
 end
 
@@ -363,12 +310,20 @@ local SETTINGS = '^' .. string.rep('([^\n]*)\n', 4) .. '$'
 local SHAPE = '^' .. string.rep('([^\n]*)\n', 6) .. '()'
 local KIND = '^' .. string.rep('([^\n]*)\n', 3) .. '()'
 
+local function numbers(list)
+  local found = {}
+  for i, item in ipairs(split(list)) do
+    found[i] = tonumber(item)
+  end
+  return found
+end
+
 local function read_shape(settings, lines)
   local destinations, buckets, undelivered_kept, reply_limit = string.match(settings, SETTINGS)
   local overruling, need_alias, sought, writes, languages, others, behind = string.match(lines, SHAPE)
   return {
     destinations = destinations, buckets = tonumber(buckets), undelivered_kept = undelivered_kept,
-    reply_limit = tonumber(reply_limit), overruling = split(overruling), need_alias = split(need_alias), sought = sought,
+    reply_limit = tonumber(reply_limit), overruling = numbers(overruling), need_alias = split(need_alias), sought = sought,
     writes = writes, languages = languages, others = others == '1', lines = lines, body = behind - 1, rows = {},
   }
 end
@@ -377,7 +332,7 @@ local function read_kind(shape, lines, block)
   local consents, fields, covers, behind = string.match(lines, KIND)
   return {
     shape = shape, consents = split(consents), fields = split(fields), covers = covers, lines = lines, body = behind - 1,
-    block = block, decisions = {},
+    block = block, number = string.match(block, '/(.*)$'), overrules = string.sub(consents, 1, 1) == '@', decisions = {},
   }
 end
 
@@ -394,10 +349,28 @@ for i = 1, count do
   at = at + 3
 end
 
-local results = {}
+local shards, texts, results = {}, {}, {}
 for i, person in ipairs(KEYS) do
-  local text = {digest = ARGV[at + 1], message = ARGV[at + 2], undelivered = ARGV[at + 3], late = tonumber(ARGV[at + 4])}
-  results[i] = commit(person, kinds[tonumber(ARGV[at])], text)
+  local prefix, sender = string.match(person, '^(.-}:)person:(.*)$')
+  shards[prefix] = shards[prefix] or new_shard(prefix, now)
+  local kind = kinds[tonumber(ARGV[at])]
+  texts[i] = {
+    person = person, shard = shards[prefix], kind = kind, replies = sender .. ':' .. kind.number,
+    digest = ARGV[at + 1], message = ARGV[at + 2], undelivered = ARGV[at + 3], late = tonumber(ARGV[at + 4]),
+  }
+  table.insert(shards[prefix].texts, texts[i])
   at = at + 5
+end
+-- Should one text fail, those before it have been recorded, and count as seen.
+local whole, problem = pcall(function()
+  for i, text in ipairs(texts) do
+    results[i] = commit(text)
+  end
+end)
+for _, shard in pairs(shards) do
+  write_shard(shard)
+end
+if not whole then
+  error(problem, 0)
 end
 return results

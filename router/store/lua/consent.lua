@@ -20,14 +20,16 @@ local function read_state(kept, now)
   return {state = state, since = tonumber(since), fallback = fallback}
 end
 
--- The latest of a state of its own and those that overrule it.
-local function latest_state(own, overruling)
-  for _, other in ipairs(overruling) do
-    if other.since > own.since then
-      own = other
+-- The latest of a state and of those that overrule it: so many behind its place in what is kept.
+local function latest_state(kept, place, overruling, now)
+  local latest = read_state(kept[place], now)
+  for other = place + 1, place + overruling do
+    local state = read_state(kept[other], now)
+    if state.since > latest.since then
+      latest = state
     end
   end
-  return own
+  return latest
 end
 
 -- A state that lapses is given when it does, in µs, and to what; the others 0.

@@ -55,11 +55,7 @@ local function take(sender, target, language, line)
   local kept = redis.call('HMGET', person, unpack(target.fields))
   local written = {}
   if target.state then
-    local overruling = {}
-    for i = 2, #target.fields - 1 do
-      overruling[i - 1] = read_state(kept[i], now)
-    end
-    local current = latest_state(read_state(kept[1], now), overruling)
+    local current = latest_state(kept, 1, #target.fields - 2, now)
     if not says_the_same(current, target) then
       if stays(current) then
         given_way[#given_way + 1] = {line, current.state, string.format('%.0f', current.since)}
