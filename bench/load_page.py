@@ -110,6 +110,8 @@ def _highest(found: Figures) -> Iterator[str]:
 
 def _growth(found: Figures) -> Iterator[str]:
     for what, sizes in found.items():
+        if not sizes:  # nobody asked for them
+            continue
         yield chart(
             f"Texts a second, by {what}",
             {name: [(each["count"], of(each["rates"])) for each in sizes] for name, of in _SPAN.items()},

@@ -113,7 +113,7 @@ class Form:
 
 @final
 class RequestHead:
-    """Takes what `httptools.HttpRequestParser` tells of the last request's head, in the form that `RawRequest` has it in.
+    """Takes what `httptools.HttpRequestParser` tells of a request's head, in the form that `RawRequest` has it in.
 
     Header names are lower case; the values of a header that comes twice are joined with ", ". All is read as Latin-1.
     """

@@ -113,7 +113,7 @@ class Receipt:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # as `RawRequest`
 class Outgoing:
     """A text to a person. `id` is the same on every attempt: 1 to 64 of `A-Za-z0-9_-`.
 

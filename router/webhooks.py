@@ -65,7 +65,7 @@ class _Heads:
         self._target: re.Match[bytes] | None = None
 
     def read(self, data: bytes) -> _Head | None:
-        """A head, `data` with the empty line that ends it; None if this protocol is not for it, nor for what follows."""
+        """A head, `data` with the empty line that ends it; None if this protocol is not for it and what follows."""
         told = self._told
         try:
             self._parser.feed_data(data)

@@ -19,7 +19,7 @@ from router.store import Commit, Commits, Committed, Outbox, Store
 from router.store.connection import Script
 from tests.commits import LEAVE, Clock, text
 
-FULL = 64
+FULL, ENOUGH = 64, 32
 SOMEBODY = [f"+1415555{place:04d}" for place in range(200)]
 
 
@@ -110,25 +110,25 @@ def world(store: Store) -> World:
 
 
 async def _two_under_way(world: World) -> tuple[Gate, Gate]:
-    """The first text of SOMEBODY[0] in one call, and one of each of 64 others in another."""
+    """The first text of SOMEBODY[0] in one call, and one of each of enough others in another."""
     world.submit("first", SOMEBODY[0])
     first = await world.next_call()
-    for place in range(1, FULL + 1):
+    for place in range(1, ENOUGH + 1):
         world.submit(f"t{place}", SOMEBODY[place])
     return first, await world.next_call()
 
 
-async def test_a_second_call_goes_when_it_is_full_and_the_rest_waits_for_the_first(world: World) -> None:
+async def test_a_second_call_goes_when_enough_wait_for_it_and_the_rest_waits_for_the_first(world: World) -> None:
     world.submit("first", SOMEBODY[0])
     first = await world.next_call()
-    for place in range(1, FULL):
+    for place in range(1, ENOUGH):
         world.submit(f"t{place}", SOMEBODY[place])
     await world.quiet()
     assert world.reached.empty()
 
-    world.submit("full", SOMEBODY[FULL])
+    world.submit("full", SOMEBODY[ENOUGH])
     second = await world.next_call()
-    assert (len(first.keys), len(second.keys)) == (1, FULL)
+    assert (len(first.keys), len(second.keys)) == (1, ENOUGH)
     world.submit("last", SOMEBODY[0])
     second.pass_on()
     await world.quiet()
@@ -137,7 +137,7 @@ async def test_a_second_call_goes_when_it_is_full_and_the_rest_waits_for_the_fir
     last = await world.next_call()
     assert len(last.keys) == 1
     last.pass_on()
-    await world.told_all(FULL + 2)
+    await world.told_all(ENOUGH + 2)
     assert set(await world.events()) == {name for name, _ in world.told}
 
 
@@ -146,7 +146,7 @@ async def test_texts_of_a_person_with_one_under_way_are_held_back_and_others_ove
     first = await world.next_call()
     for name in ("held back", "too"):
         world.submit(name, SOMEBODY[0])
-    for place in range(1, FULL + 1):
+    for place in range(1, ENOUGH + 1):
         world.submit(f"t{place}", SOMEBODY[place])
     second = await world.next_call()
     assert world.store.keys.person(SOMEBODY[0]) not in second.keys
@@ -155,7 +155,7 @@ async def test_texts_of_a_person_with_one_under_way_are_held_back_and_others_ove
     second.pass_on()
     third = await world.next_call()
     third.pass_on()
-    await world.told_all(FULL + 3)
+    await world.told_all(ENOUGH + 3)
     assert [name for name, _ in world.told if not name.startswith("t")] == ["first", "held back"]
     assert [name for name in await world.events() if name in ("first", "held back", "too")] == [
         "first", "held back", "too",
@@ -185,19 +185,19 @@ async def test_when_one_call_fails_all_under_way_and_all_that_waits_is_told_so_a
     await world.told_all(1)
     assert world.told[0] == ("", "away")
     assert [name for name, what in world.told if what == "lost"] == [
-        "first", *(f"t{place}" for place in range(1, FULL + 1)), "waits",
+        "first", *(f"t{place}" for place in range(1, ENOUGH + 1)), "waits",
     ]  # fmt: skip
     before = len(world.told)
-    for place in range(1, FULL + 1):
+    for place in range(1, ENOUGH + 1):
         world.submit(f"more {place}", SOMEBODY[place])
     (await world.next_call()).pass_on("lost behind")  # while the first is still under way
     await world.told_all(before + 1)
-    assert len(world.told) == before + 1 + 2 * FULL
+    assert len(world.told) == before + 1 + 2 * ENOUGH
     first.pass_on()  # the store took it all the same: nobody is told again
     world.submit("later", SOMEBODY[0])
     (await world.next_call()).pass_on()
-    await world.told_all(before + 1 + 2 * FULL + 1)
-    assert world.told[before + 1 + 2 * FULL :] == [("later", "accepted")]
+    await world.told_all(before + 1 + 2 * ENOUGH + 1)
+    assert world.told[before + 1 + 2 * ENOUGH :] == [("later", "accepted")]
 
 
 async def test_who_was_accepted_is_told_so_before_their_later_texts_fail(world: World) -> None:
@@ -207,7 +207,7 @@ async def test_who_was_accepted_is_told_so_before_their_later_texts_fail(world: 
     assert await world.next_call() is first
     first.pass_on()
     second.pass_on("lost before")  # both come at once
-    await world.told_all(2 + 1 + 2 * FULL + 1)
+    await world.told_all(2 + 1 + 2 * ENOUGH + 1)
     mine = [found for found in world.told if found[0] in ("first", "later")]
     assert mine == [("first", "accepted"), ("later", "lost"), ("later", "failed")]
 
@@ -215,38 +215,38 @@ async def test_who_was_accepted_is_told_so_before_their_later_texts_fail(world: 
 async def test_after_a_failure_others_do_not_wait_for_a_call_that_hangs(world: World) -> None:
     first, _hangs = await _two_under_way(world)
     first.pass_on("lost before")
-    await world.told_all(2 * (FULL + 1) + 1)
+    await world.told_all(2 * (ENOUGH + 1) + 1)
     world.submit("somebody else's", SOMEBODY[-1])
     (await world.next_call()).pass_on()
-    await world.told_all(2 * (FULL + 1) + 2)
+    await world.told_all(2 * (ENOUGH + 1) + 2)
     assert world.told[-1] == ("somebody else's", "accepted")
 
 
 async def test_a_call_that_fails_when_its_texts_were_told_so_fails_nobody_else(world: World) -> None:
     first, second = await _two_under_way(world)
     first.pass_on("lost before")
-    await world.told_all(2 * (FULL + 1) + 1)
+    await world.told_all(2 * (ENOUGH + 1) + 1)
     world.submit("held back", SOMEBODY[1])  # whose earlier text is under way still
     await world.quiet()
     assert world.reached.empty()
     second.pass_on("lost before")
     (await world.next_call()).pass_on()
-    await world.told_all(2 * (FULL + 1) + 2)
+    await world.told_all(2 * (ENOUGH + 1) + 2)
     assert world.told[-1] == ("held back", "accepted")
     assert world.told.count(("", "away")) == 1
 
 
 async def test_a_second_call_is_full_also_when_others_are_held_back(world: World) -> None:
     first, second = await _two_under_way(world)
-    for number in range(FULL - 1):
+    for number in range(ENOUGH - 1):
         world.submit(f"more {number}", SOMEBODY[0])
     world.submit("lone", SOMEBODY[-1])
     second.pass_on()
-    await world.told_all(FULL)
+    await world.told_all(ENOUGH)
     await world.quiet()
     assert world.reached.empty()
     first.pass_on()
-    assert len((await world.next_call()).keys) == FULL
+    assert len((await world.next_call()).keys) == ENOUGH
 
 
 async def test_whoever_floods_keeps_nobody_else_waiting(world: World) -> None:

@@ -26,8 +26,8 @@ _WINDOW = 500
 _MOST_PARKED = 10_000
 #: How many people's waiting events are fetched at once, and how many of each.
 _FETCHED_AT_ONCE, _FETCHED_EACH = 100, 20
-#: The shortest time from one record of deliveries to the next, in seconds. What a process that is killed had delivered
-#: since is delivered again.
+#: Under load all lanes record what they have delivered at the same moments, this many seconds apart: the store then
+#: syncs once for all of them. What a process that is killed had delivered since is delivered again.
 _RECORD_EVERY = 0.02
 #: The pause of a person whose event fails while others are taken, in seconds: the first, doubled each time, and the
 #: longest.
@@ -284,7 +284,7 @@ class Lane:
             if self._to_fetch:
                 await self._fetch_parked()
             elif not self._books.parked:
-                await asyncio.sleep(_RECORD_EVERY)
+                await asyncio.sleep(_RECORD_EVERY - asyncio.get_running_loop().time() % _RECORD_EVERY)
 
     async def _record(self) -> None:
         """Tells the store, as often as it takes."""

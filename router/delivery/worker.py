@@ -38,6 +38,9 @@ _PAUSE = 0.2
 _LONGEST_WAIT = 0.5
 #: How many new entries of a shard are read at once, for all lanes together.
 _READ_AT_ONCE = 200
+#: How long after news the next are asked for, in seconds: what comes meanwhile leaves together, which takes far less of
+#: the processor's time than each alone. A lone text does not wait.
+_NEWS_APART = 0.0015
 
 
 _AnyLane = Lane | ReplyLane | LedgerLane
@@ -290,6 +293,7 @@ class Worker:
                     after, self._seen[shard] = self._seen[shard], entries[-1].id
                     for lane, _ in self._lanes.get(shard, ()):
                         lane.offer(after, entries)
+            await asyncio.sleep(_NEWS_APART)
 
 
 def _gate() -> Gate:

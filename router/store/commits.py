@@ -17,9 +17,11 @@ from router.types import ConsentState, Plan, Row
 
 #: How many calls may be under way. With one alone, server and store wait for each other.
 _CALLS = 2
-#: The most texts in one call, and how many it takes to make a second one. What the script touches for more of them does
-#: not stay in the processor's cache: with 256, and a program each, server and store do a fifth less.
+#: The most texts in one call. What the script touches for more of them does not stay in the processor's cache: with
+#: 256, and a program each, server and store do a fifth less.
 _AT_ONCE = 64
+#: How many it takes to make a second call.
+_ENOUGH = 32
 #: The most when more than that wait: the loop then has thousands of requests to read between two calls.
 _AT_ONCE_OF_CROWD = 512
 #: The end of a decision without changes: the states.
@@ -126,7 +128,7 @@ class Commits:
 
     def _enough_wait(self) -> bool:
         """Whether there may be texts for a second call."""
-        return len(self._waiting) - self._held_back >= _AT_ONCE
+        return len(self._waiting) - self._held_back >= _ENOUGH
 
     async def _work(self, script: Script) -> None:
         """Makes one call after another. Its own task: a caller that gives up does not cut a call short."""
@@ -160,7 +162,7 @@ class Commits:
             if len(may_go) == most:
                 break
         self._held_back = len(held_back)
-        if beside and len(may_go) < _AT_ONCE:
+        if beside and len(may_go) < _ENOUGH:
             return ()
         self._waiting = held_back + self._waiting[len(held_back) + len(may_go) :]
         return may_go
