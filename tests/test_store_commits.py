@@ -283,6 +283,49 @@ async def test_what_the_dedupe_window_keeps_expires(commits: Commits, store: Sto
     assert [86_400 < await store.redis.ttl(key) <= 3 * 43_200 for key in kept] == [True, True]
 
 
+async def test_another_account_with_a_longer_window_makes_what_is_kept_last_longer(
+    commits: Commits, store: Store, prefix: str
+) -> None:
+    for days in (1, 7, 2):
+        await commits.commit(replace(text(f"of {days} days", LEAVE), dedupe_seconds=days * 86_400))
+
+    kept = [key async for key in store.redis.scan_iter(f"{prefix}:*}}:[sa]*:43200:*")]
+    assert [7 * 86_400 < await store.redis.ttl(key) <= 8 * 86_400 for key in kept] == [True, True]
+
+
+async def test_what_counts_replies_expires_with_the_hour(
+    commits: Commits, store: Store, clock: Clock, prefix: str
+) -> None:
+    clock.now += 600
+    await asyncio.gather(*(commits.commit(text(name, CHAT, number=f"20{name}")) for name in "ab"))
+
+    (key,) = [key async for key in store.redis.scan_iter(f"{prefix}:*}}:replies:*")]
+    assert 0 < await store.redis.ttl(key) <= 3600 + 60
+    assert await store.redis.hgetall(key) == {f"{SENDER}:20{name}".encode(): b"1" for name in "ab"}
+
+
+async def test_what_was_accepted_before_a_text_that_the_store_cannot_take_counts_as_seen(
+    commits: Commits, store: Store
+) -> None:
+    broken = "+14155550102"
+    await store.redis.set(store.keys.person(broken), "no record")
+    texts = [text("a", START), text("b", LEAVE, sender=broken), text("c", LEAVE)]
+    found = await asyncio.gather(*map(commits.commit, texts), return_exceptions=True)
+    assert [type(each) for each in found] == [StoreUnavailable] * 3
+
+    assert not (await commits.commit(texts[0])).first
+    assert (await commits.commit(texts[2])).first
+    outbox = await Outbox(store, []).read(store.keys.shard_of(SENDER), "0-0", 10)
+    assert [entry.event.id for entry in outbox] == ["evt_a", "evt_c"]
+
+
+async def test_a_repeat_in_the_same_call_knows_how_long_ago_an_opt_out_was_confirmed(commits: Commits) -> None:
+    confirms = rows(lambda _: "unsubscribed", renews=True, reply="You get no more.")
+    first, repeat = await asyncio.gather(*(commits.commit(text("a", confirms)) for _ in range(2)))
+    assert (first.first, repeat.first) == (True, False)
+    assert repeat.standing == (("unsubscribed", 0.0),)
+
+
 async def test_an_alias_that_is_known_at_acceptance_is_noted_in_the_outbox(commits: Commits, store: Store) -> None:
     await commits.commit(text("a", LEAVE))
     await store.redis.hset(store.keys.person(SENDER), "alias:braze", "1")
