@@ -10,7 +10,7 @@ from bench import libphonenumber
 from bench.numbers import columns
 from bench.workload import messages, words
 from router import normalize
-from router._core import fold, scan_form
+from router._core import Form, fold, scan_form
 
 BATCH = 1000
 FORM = (
@@ -67,3 +67,20 @@ def test_parse_qsl(benchmark: BenchmarkFixture) -> None:
     benchmark.group = "form of 18 fields"
 
     assert len(benchmark(lambda: parse_qsl(FORM.decode(), keep_blank_values=True, errors="replace"))) == 18
+
+
+def test_join_form(benchmark: BenchmarkFixture) -> None:
+    benchmark.group = "what is signed of a form of 18 fields"
+
+    assert benchmark(lambda: Form(FORM, 1000).joined()) == _joined()
+
+
+def test_join_form_with_urllib(benchmark: BenchmarkFixture) -> None:
+    benchmark.group = "what is signed of a form of 18 fields"
+
+    assert benchmark(_joined)
+
+
+def _joined() -> bytes:
+    pairs = parse_qsl(FORM.decode(), keep_blank_values=True, errors="replace")
+    return "".join(name + value for name, value in sorted(set(pairs))).encode()

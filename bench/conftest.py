@@ -20,6 +20,7 @@ _PEERS = (
     (r"test_fold", "test_strip_casefold"),
     (r"test_normalize\[(.*)\]", r"test_phonenumbers[\1]"),
     (r"test_scan_form", "test_parse_qsl"),
+    (r"test_join_form", "test_join_form_with_urllib"),
     (r"test_match\[keyroute-(.*)\]", r"test_match[dict-\1]"),
     (r"test_growth\[keyroute-(.*)\]", r"test_growth[dict-\1]"),
     (r"test_verify_and_parse\[twilio\]", "test_official_validator_of_twilio"),

@@ -18,7 +18,7 @@ from bench.driver import ROOT
 from bench.requests import TOKEN, TWILIO_URL, twilio
 from bench.servers import configure, webhook
 from router import normalize
-from router._core import fold, scan_form
+from router._core import Form, fold, scan_form
 from router.config import load
 from router.records import write_message
 from router.routing import Routing
@@ -46,6 +46,7 @@ def functions(folder: Path) -> dict[str, Callable[[], object]]:
         "normalize": lambda: normalize("+14155550101"),
         "form of 19 fields": lambda: scan_form(_BODY, 1000),
         "the same with urllib": lambda: parse_qsl(_BODY.decode(), keep_blank_values=True),
+        "what is signed of it": lambda: Form(_BODY, 1000).joined(),
         "signature": lambda: key.sign(signed),
         "parse (two requests)": lambda: [carrier.parse(request) for request in requests],
         "decide": lambda: prepare(routing, "twilio", text, 1_800_000_000.25),

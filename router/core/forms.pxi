@@ -10,7 +10,7 @@ def scan_form(bytes data not None, Py_ssize_t max_fields) -> list:
 
 
 ctypedef struct Field:
-    uint64_t begins  # the first bytes of the name as a number: nearly always that tells which goes first
+    uint64_t begins  # for sorting: the first bytes of the name as a number, which nearly always tells who goes first
     const char* name
     const char* value
     Py_ssize_t name_size
@@ -21,8 +21,7 @@ ctypedef struct Field:
 cdef class Form:
     """A form whose fields become strings when they are asked for; the stub says how."""
 
-    cdef Field* _fields
-    cdef char* _text  # all names and values, decoded, in UTF-8
+    cdef Field* _fields  # behind them all names and values, decoded, in UTF-8
     cdef Py_ssize_t _count
 
     def __cinit__(self, bytes data not None, Py_ssize_t max_fields):
@@ -31,22 +30,22 @@ cdef class Form:
         cdef const char* end
         cdef const char* equals
         cdef char* at
-        cdef Py_ssize_t count = _count_fields(start, stop)
+        cdef Py_ssize_t most = max(0, min(_separators(start, stop) + 1, max_fields))
         cdef Field* field
-        if count > max_fields:
-            raise TooManyFieldsError(
-                f"the form has more than {max_fields} fields; raise the limit if it really needs them"
-            )
         # What is not UTF-8 becomes U+FFFD, three bytes for one.
-        self._fields = <Field*>PyMem_Malloc((count + 1) * sizeof(Field))
-        self._text = at = <char*>PyMem_Malloc(3 * len(data) + 1)
-        if self._fields is NULL or self._text is NULL:
+        self._fields = <Field*>PyMem_Malloc(most * sizeof(Field) + 3 * len(data) + 1)
+        if self._fields is NULL:
             raise MemoryError
+        at = <char*>&self._fields[most]
         while start < stop:
             end = <const char*>memchr(start, c"&", stop - start)
             if end is NULL:
                 end = stop
             if end > start:
+                if self._count == most:
+                    raise TooManyFieldsError(
+                        f"the form has more than {max_fields} fields; raise the limit if it really needs them"
+                    )
                 equals = <const char*>memchr(start, c"=", end - start)
                 if equals is NULL:
                     equals = end
@@ -55,7 +54,6 @@ cdef class Form:
                 field.name = at
                 at = _decode(start, equals, at)
                 field.name_size = at - field.name
-                field.begins = _begins(field.name, field.name_size)
                 field.value = at
                 if equals < end:
                     at = _decode(equals + 1, end, at)
@@ -64,17 +62,15 @@ cdef class Form:
 
     def __dealloc__(self):
         PyMem_Free(self._fields)
-        PyMem_Free(self._text)
 
     def get(self, str name not None, default=None):
         cdef Py_ssize_t size
         cdef const char* wanted = PyUnicode_AsUTF8AndSize(name, &size)
-        cdef uint64_t begins = _begins(wanted, size)
         cdef Py_ssize_t i
         cdef Field* field
         for i in range(self._count - 1, -1, -1):
             field = &self._fields[i]
-            if field.begins == begins and field.name_size == size and memcmp(field.name, wanted, size) == 0:
+            if field.name_size == size and memcmp(field.name, wanted, size) == 0:
                 return PyUnicode_DecodeUTF8(field.value, field.value_size, NULL)
         return default
 
@@ -98,7 +94,9 @@ cdef class Form:
         if each is NULL:
             raise MemoryError
         try:
-            memcpy(each, self._fields, count * sizeof(Field))
+            for i in range(count):
+                each[i] = self._fields[i]
+                each[i].begins = _begins(each[i].name, each[i].name_size)
             qsort(each, count, sizeof(Field), &_compare_fields)
             count = _distinct(each, count)
             for i in range(count):
@@ -115,14 +113,10 @@ cdef class Form:
             PyMem_Free(each)
 
 
-cdef Py_ssize_t _count_fields(const char* start, const char* stop) noexcept nogil:
-    """Between separators there may be nothing, which is no field."""
-    cdef Py_ssize_t count = 0
-    cdef char before = c"&"
-    while start < stop:
-        count += before == c"&" and start[0] != c"&"
-        before = start[0]
-        start += 1
+cdef Py_ssize_t _separators(const char* start, const char* stop) noexcept nogil:
+    cdef Py_ssize_t i, count = 0
+    for i in range(stop - start):
+        count += start[i] == c"&"
     return count
 
 
@@ -149,8 +143,8 @@ cdef int _compare_fields(const void* left, const void* right) noexcept nogil:
 cdef inline uint64_t _begins(const char* text, Py_ssize_t size) noexcept nogil:
     cdef uint64_t found = 0
     cdef Py_ssize_t i
-    for i in range(8):
-        found = found << 8 | (<uint8_t>text[i] if i < size else 0)
+    for i in range(min(size, 8)):
+        found |= <uint64_t>(<uint8_t>text[i]) << (56 - 8 * i)
     return found
 
 

@@ -1,7 +1,7 @@
 # Heads of HTTP requests. Part of _core.pyx.
 
-# Names of headers as they were sent and as they are kept: nearly all requests have the same ones. Anybody can send names,
-# so only so many of so many bytes are remembered.
+# Names of headers as they were sent and as they are kept: nearly all requests have the same ones. Anybody can send
+# names, so only so many of so many bytes are remembered.
 cdef dict NAMES = {}
 cdef enum:
     MOST_NAMES = 256
