@@ -96,6 +96,15 @@ def test_comparing_what_is_no_result_says_what_to_do(file: Path, tmp_path: Path)
     assert "Traceback" not in compared.stderr
 
 
+def test_the_page_leaves_out_sizes_that_nobody_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "load.json"
+    results.write(path, {"growth": FIGURES["growth"] | {"senders": []}}, ["python", "-m", "bench.load"])
+    page = load_page(results.read(path))
+
+    assert "by programs" in page
+    assert "by senders" not in page
+
+
 def test_the_page_has_every_section_and_needs_nothing_else(file: Path) -> None:
     page = load_page(results.read(file))
 

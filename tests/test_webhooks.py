@@ -155,6 +155,8 @@ REQUESTS = {
     "long": webhook(12).partition(b"Content-Length")[0] + b"Content-Length: 100000\r\n\r\n" + b"a" * 100_000,
     "too long": webhook(13).partition(b"Content-Length")[0] + b"Content-Length: 4000000\r\n\r\n" + b"a" * 4_000_000,
     "a header that comes twice": webhook(14, head="X-Twilio-Signature: more\r\n"),
+    "no body": b"POST /in/twilio HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+    "an empty line before": b"\r\n" + webhook(18),
     "a long head": webhook(15, head=f"X-Long: {'x' * 40_000}\r\n"),
 }
 
@@ -193,6 +195,17 @@ async def test_requests_may_arrive_in_any_pieces(server: Server, cuts: Sequence[
     assert [reply.status for reply in replies] == [200] * len(texts)
     assert all((b"call 555" in reply.body) == (text == "help") for reply, text in zip(replies, texts, strict=True))
     assert last.body == b"ok"
+
+
+@pytest.mark.parametrize("body", [b"", b"\r\n\r\n", webhook(400), b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_what_a_body_holds_is_no_request(server: Server, body: bytes) -> None:
+    other = b"POST /in/twilio HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    async with server.connection() as connection:
+        await connection.send(other + webhook(next(_NUMBERS)) + other + webhook(next(_NUMBERS)))
+        replies = [await connection.reply() for _ in range(4)]
+
+    assert [reply.status for reply in replies] == [403, 200, 403, 200]
+    assert [reply.body for reply in replies[1::2]] == [HELP, HELP]
 
 
 async def test_whoever_sends_more_than_is_answered_has_to_wait(server: Server) -> None:

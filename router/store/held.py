@@ -79,8 +79,8 @@ class _Replies(asyncio.Protocol):
         """The answer to a packed command. Whoever gives up waiting leaves the place in the line, so that the answer is
         taken for nobody else's.
         """
-        if self.lost:
-            raise RedisConnectionError("the store has closed the connection")
+        if self.lost or self._transport.is_closing():
+            raise RedisConnectionError("the connection to the store is closed")
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting.append(answer)
         self._transport.write(command)
