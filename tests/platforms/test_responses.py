@@ -130,9 +130,9 @@ def test_no_phone_number_survives(before: str, number: str, after: str) -> None:
 
 @given(any_text.filter(lambda text: any(map(str.isalnum, text)) and len(text) > 3))
 def test_a_text_that_is_echoed_as_json_or_as_it_is_does_not_show(text: str) -> None:
-    echo = json_body({"text": text}).decode()
+    echo = json_body({"#": text}).decode()  # a name that is no text hides with none
 
-    assert redact(echo, hide=[text]) in ('{"text":"…"}', '{"text":" …"}', '{"text":"… "}', '{"text":" … "}')
+    assert redact(echo, hide=[text]) in ('{"#":"…"}', '{"#":" …"}', '{"#":"… "}', '{"#":" … "}')
 
 
 @pytest.mark.parametrize("echo", ["Body was: My Secret Text", "body was: my secret text!", '"my secret text"'])
