@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.delivery import delays, disorder, used
+from bench.disk import Disk
 from bench.driver import Plan, Sent, drive, start
 from bench.latencies import Latencies
 from bench.saturated import FRESH, ZIPF, Figures, crowd, saturate
@@ -35,6 +36,7 @@ class Run:
     sent: Sent
     arrived: Arrived
     use: Figures
+    disk: Disk
 
     def figures(self, plan: Plan) -> Figures:
         """Latencies, losses, order."""
@@ -48,6 +50,7 @@ class Run:
             "acknowledged": Latencies(taken).figures(),
             "delivered": Latencies(due).figures(),
             "acknowledged to delivered": Latencies(acknowledged).figures(),
+            "disk": self.disk.figures(),
             "driver late by (ms)": round(1e3 * self.sent.late, 2),
             "processors": self.use,
         }
@@ -76,10 +79,11 @@ async def _at_rate(chosen: argparse.Namespace, folder: Path, rate: float, second
         plan = Plan(k.server.port, rate, seconds, people=chosen.people, zipf=ZIPF, fresh=FRESH,
                     connections=chosen.connections, whatsapp_share=_WHATSAPP)  # fmt: skip
         before = k.use()
-        sent = await asyncio.to_thread(drive, plan, folder)
+        with Disk(folder) as disk:
+            sent = await asyncio.to_thread(drive, plan, folder)
         use = used(before, k.use(), seconds)
         await k.drained(60)
-    return plan, Run(sent, sink.arrived, use)
+    return plan, Run(sent, sink.arrived, use, disk)
 
 
 def highest(chosen: argparse.Namespace, folder: Path) -> Figures:
@@ -94,7 +98,8 @@ def highest(chosen: argparse.Namespace, folder: Path) -> Figures:
         tried.append({
             "rate": rate, "seconds": seconds, "held": fine, "statuses": found["statuses"], "missing": found["missing"],
             "disorder": found["disorder"], "acknowledged p99 (ms)": found["acknowledged"]["p99"],
-            "delivered p99 (ms)": found["delivered"]["p99"], "last event after (s)": round(last, 2),
+            "delivered p99 (ms)": found["delivered"]["p99"], "disk p99 (ms)": found["disk"]["p99"],
+            "last event after (s)": round(last, 2),
             "processors": found["processors"],
         })  # fmt: skip
         return fine

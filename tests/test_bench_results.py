@@ -30,7 +30,7 @@ FIGURES: dict[str, Any] = {
         "rate": 2000,
         "seconds": 60,
         "processors": {"server": "40%, 70 MB"},
-        **dict.fromkeys(("acknowledged", "delivered", "acknowledged to delivered"), LATENCY),
+        **dict.fromkeys(("acknowledged", "delivered", "acknowledged to delivered", "disk"), LATENCY),
     },
     "highest": {
         "rate": 5000,
