@@ -293,7 +293,8 @@ class Worker:
                     after, self._seen[shard] = self._seen[shard], entries[-1].id
                     for lane, _ in self._lanes.get(shard, ()):
                         lane.offer(after, entries)
-            await asyncio.sleep(_NEWS_APART)
+            if news:
+                await asyncio.sleep(_NEWS_APART)
 
 
 def _gate() -> Gate:

@@ -156,8 +156,7 @@ class Outbox:
         self._keys = store.keys
         self._destinations = ",".join(destinations)
         self._lease = store.script("lease")
-        self._settle = store.script("settle", held=True)
-        self._arrivals = store.held_connection()
+        self._settle = store.script("settle")
 
     async def take(self, shard: int, owner: str, seconds: float) -> Lease | None:
         """Takes the lease of a shard, or renews it; None if another worker holds it."""
@@ -252,13 +251,11 @@ class Outbox:
 
     async def wait(self, after: dict[int, str], seconds: float, count: int) -> dict[int, list[Entry]]:
         """Waits until a shard has an entry beyond the given id: up to `count` that follow, of each shard that does."""
-        shards = {self._keys.outbox(shard).encode(): shard for shard in after}
-        options = ("BLOCK", int(seconds * 1000), "COUNT", count, "STREAMS")
-        found = await asked(self._arrivals.execute("XREAD", *options, *shards, *after.values()))
+        streams: dict[Any, Any] = {self._keys.outbox(shard): entry_id for shard, entry_id in after.items()}
+        found = await asked(self._redis.xread(streams, block=int(seconds * 1000), count=count))
+        shards = {self._keys.outbox(shard): shard for shard in after}
         return {
-            shards[stream]: [
-                _entry(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries
-            ]
+            shards[stream.decode()]: [_entry(entry_id, fields) for entry_id, fields in entries]
             for stream, entries in _streams(found)
         }
 
@@ -316,4 +313,6 @@ def _joined(entry_id: str) -> float:
 
 def _streams(found: Any) -> list[tuple[bytes, list[Any]]]:
     """The streams in an answer to XREAD, which is a dict or a list of pairs by the version of the protocol."""
-    return list(found.items() if isinstance(found, dict) else found or ())
+    if isinstance(found, dict):
+        return [(stream, pages[0]) for stream, pages in found.items()]
+    return [(stream, entries) for stream, entries in found or ()]
