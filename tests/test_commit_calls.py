@@ -236,7 +236,7 @@ async def test_a_call_that_fails_when_its_texts_were_told_so_fails_nobody_else(w
     assert world.told.count(("", "away")) == 1
 
 
-async def test_a_second_call_is_full_also_when_others_are_held_back(world: World) -> None:
+async def test_a_second_call_has_enough_also_when_others_are_held_back(world: World) -> None:
     first, second = await _two_under_way(world)
     for number in range(ENOUGH - 1):
         world.submit(f"more {number}", SOMEBODY[0])

@@ -80,8 +80,8 @@ def test_a_field_is_got_by_its_name_and_of_a_repeated_one_the_last(pairs: list[t
 
 def test_a_form_that_is_no_bytes_and_a_name_that_is_no_text_are_refused() -> None:
     with pytest.raises(TypeError):
-        Form("a=b", 10)  # type: ignore[arg-type]
+        Form("a=b", 10)  # type: ignore[arg-type]  # it is to be refused
     with pytest.raises(TypeError):
-        Form(b"a=b", 10).get(b"a")  # type: ignore[call-overload]
+        Form(b"a=b", 10).get(b"a")  # type: ignore[call-overload]  # as above
     with pytest.raises(UnicodeEncodeError):
         Form(b"a=b", 10).get("\ud800")

@@ -75,30 +75,6 @@ async def test_the_answer_to_a_command_that_took_too_long_is_not_taken_for_the_n
     assert await held.execute("ECHO", "mine") == b"mine"
 
 
-async def test_commands_that_are_under_way_together_get_each_its_answer(held: Held) -> None:
-    numbers = [b"%d" % number for number in range(50)]
-    assert await asyncio.gather(*(held.execute("ECHO", number) for number in numbers)) == numbers
-
-
-async def test_who_gives_up_waiting_takes_no_answer_from_others(held: Held, prefix: str) -> None:
-    number = await held.execute("CLIENT", "ID")
-    impatient = asyncio.create_task(held.execute("BLPOP", f"{prefix}:nothing", "0.1"))
-    patient = asyncio.create_task(held.execute("ECHO", "mine"))
-    await asyncio.sleep(0)
-    impatient.cancel()
-    assert await patient == b"mine"
-    assert await held.execute("CLIENT", "ID") == number
-
-
-async def test_what_is_under_way_fails_with_a_command_that_took_too_long(held: Held, prefix: str) -> None:
-    late, other = await asyncio.gather(
-        held.execute("BLPOP", f"{prefix}:nothing", 0), held.execute("ECHO", "mine"), return_exceptions=True
-    )
-    assert isinstance(late, RedisTimeoutError)
-    assert isinstance(other, RedisConnectionError | RedisTimeoutError)
-    assert await held.execute("ECHO", "mine") == b"mine"
-
-
 async def test_the_pool_closes_what_is_held(held: Held, pool: BlockingConnectionPool) -> None:
     await held.execute("PING")
     await asyncio.wait_for(pool.disconnect(), 1)

@@ -110,12 +110,10 @@ class Store:
         return re.sub(r"://[^@/]*@", "://…@", self._url)
 
     def script(self, *names: str, held: bool = False) -> Script:
-        """The script that the files `lua/NAME.lua` make together. `held`: over a connection of its own."""
-        return Script(self.redis, self.held_connection().execute if held else self.redis.execute_command, *names)
-
-    def held_connection(self) -> Held:
-        """A connection for one who sends many commands, and waits for none that blocks others."""
-        return Held(self._pool, self._timeout_seconds)
+        """The script that the files `lua/NAME.lua` make together. `held`: it is never run twice at a time."""
+        return Script(
+            self.redis, Held(self._pool, self._timeout_seconds).execute if held else self.redis.execute_command, *names
+        )
 
     async def _check_mode(self) -> None:
         server = await self.redis.info("cluster")

@@ -1,15 +1,14 @@
-"""A connection that is kept, for who sends command after command and is in a hurry."""
+"""A connection that is kept, for who sends one command after the other and is in a hurry."""
 
 import asyncio
 import socket
-from collections import deque
 from typing import Any, cast
 
 from hiredis import PushNotification, Reader, pack_command
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 #: What a command of many texts takes, in bytes. The kernel gives room for it, up to its own limit
@@ -28,35 +27,27 @@ class Held:
         self._pool = pool
         self._timeout_seconds = timeout_seconds
         self._replies: _Replies | None = None
-        self._connecting = asyncio.Lock()
 
     async def execute(self, *arguments: str | bytes | int) -> object:
-        """One command, behind those that are under way. Raises `redis.RedisError`; unless that is the store's answer,
-        all that is under way fails with it.
-        """
-        replies = self._replies
-        if replies is None or replies.lost:
-            replies = await self._connected()
+        """One command, never while another is under way. Raises `redis.RedisError`."""
+        if self._replies is None or self._replies.lost:
+            self._replies = await self._connected()
         try:
-            return await replies.to(pack_command(cast("Any", arguments)), self._timeout_seconds)
-        except RedisError as error:
-            if not isinstance(error, ResponseError):
-                await self._disconnect(replies)
+            return await self._replies.to(pack_command(cast("Any", arguments)), self._timeout_seconds)
+        except BaseException as error:
+            if not isinstance(error, ResponseError):  # after any other, who knows whose answer comes next
+                await self._disconnect()
             raise
 
     async def _connected(self) -> "_Replies":
-        async with self._connecting:
-            if self._replies is not None and self._replies.lost:
-                await self._disconnect(self._replies)
-            if self._replies is None:
-                self._replies = _Replies(await self._pool.get_connection())  # type: ignore[no-untyped-call]
-            return self._replies
+        await self._disconnect()
+        return _Replies(await self._pool.get_connection())  # type: ignore[no-untyped-call]
 
-    async def _disconnect(self, replies: "_Replies") -> None:
-        if self._replies is replies:  # else somebody else has
-            self._replies = None
-            await replies.connection.disconnect(nowait=True)
-            await self._pool.release(replies.connection)
+    async def _disconnect(self) -> None:
+        if self._replies is not None:
+            connection, self._replies = self._replies.connection, None
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
 
 
 class _Replies(asyncio.Protocol):
@@ -69,48 +60,40 @@ class _Replies(asyncio.Protocol):
         self.lost = self._transport.is_closing()
         self._before = self._transport.get_protocol()
         self._reader = Reader(replyError=_error)
-        self._waiting: deque[asyncio.Future[object]] = deque()
+        self._next: asyncio.Future[object] | None = None
         known = self._transport.get_extra_info("socket")
         if known.family == socket.AF_UNIX:  # that of TCP grows by itself
             known.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _COMMAND)
         self._transport.set_protocol(self)
 
     async def to(self, command: bytes, seconds: float) -> object:
-        """The answer to a packed command. Whoever gives up waiting leaves the place in the line, so that the answer is
-        taken for nobody else's.
-        """
-        if self.lost or self._transport.is_closing():
-            raise RedisConnectionError("the connection to the store is closed")
-        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting.append(answer)
+        """The answer to a packed command."""
+        self._next = asyncio.get_running_loop().create_future()
         self._transport.write(command)
         try:
             async with asyncio.timeout(seconds):
-                return await answer
+                return await self._next
         except TimeoutError:
             raise RedisTimeoutError(f"no answer in {seconds} s") from None
+        finally:
+            self._next = None
 
     def data_received(self, data: bytes) -> None:
         """A piece of an answer."""
         self._reader.feed(data)
         while (reply := self._reader.gets()) is not False:
-            if isinstance(reply, PushNotification) or not self._waiting:
-                continue
-            answer = self._waiting.popleft()
-            if answer.done():  # whoever waited has given up
+            if self._next is None or self._next.done() or isinstance(reply, PushNotification):
                 continue
             if isinstance(reply, ResponseError):
-                answer.set_exception(reply)
+                self._next.set_exception(reply)
             else:
-                answer.set_result(reply)
+                self._next.set_result(reply)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The store or we have closed it."""
         self.lost = True
-        for answer in self._waiting:
-            if not answer.done():
-                answer.set_exception(RedisConnectionError("the store has closed the connection"))
-        self._waiting.clear()
+        if self._next is not None and not self._next.done():
+            self._next.set_exception(RedisConnectionError("the store has closed the connection"))
         self._before.connection_lost(error)
 
 

@@ -96,13 +96,11 @@ local function count_reply(text)
   return count
 end
 
--- Keys live until then, in unix seconds, and a minute, for clocks differ.
-local function keep_until(shard, at, key, ...)
+-- A key lives until then, in unix seconds, and a minute, for clocks differ.
+local function keep_until(shard, at, key)
   local seconds = math.ceil(at - shard.seconds)
   if redis.call('TTL', key) < seconds then
-    for _, each in ipairs({key, ...}) do
-      redis.call('EXPIRE', each, seconds + 60)
-    end
+    redis.call('EXPIRE', key, seconds + 60)
   end
 end
 
@@ -120,6 +118,8 @@ local function write_shard(shard)
   if shard.marks[1] then
     local seen, answers = bucket_key(shard, 'seen', 0), bucket_key(shard, 'answers', 0)
     redis.call('HSET', seen, unpack(shard.marks))
-    keep_until(shard, (shard.bucket + 1 + shard.buckets) * BUCKET, seen, answers)
+    local ends = (shard.bucket + 1 + shard.buckets) * BUCKET
+    keep_until(shard, ends, seen)
+    keep_until(shard, ends, answers)
   end
 end
