@@ -15,7 +15,7 @@ from router.delivery.gate import Gate
 from router.delivery.http import HttpClient
 from router.delivery.lane import Lane
 from router.errors import DeliveryError, LeaseLost, OutdatedLetter
-from router.store import Commits, DeadLetters, Directory, Outbox, People, Store
+from router.store import Commits, DeadLetters, Directory, Outbox, People, Steps, Store
 from router.tasks import cancelled
 from router.telemetry import Metrics
 from router.types import Event
@@ -539,6 +539,25 @@ async def test_the_next_lane_under_the_same_lease_records_what_it_does(bench: Be
             await cancelled([running])
 
     assert sorted(await bench.outbox.parked(0, "crm")) == sorted(bench.senders[:2])
+
+
+async def test_what_the_lane_before_still_has_on_its_way_takes_nothing_from_the_next(bench: Bench) -> None:
+    await bench.accept("a", need_alias=True)
+    platform = Recorder(needs_alias=True)
+    platform.alias_gate.clear()
+    async with bench.lane(platform) as lane:
+        await bench.settled()
+        await cancelled([bench.running])
+        on_its_way = Steps(lane._turn + 1)
+        on_its_way.unpark(bench.senders[0], 1)
+        following = bench.another(lane)
+        running = asyncio.create_task(following.run())
+        await until(lambda: _soon(following._begun))
+        assert await bench.outbox.settle(lane.held.lease, "crm", on_its_way) == [1]
+        platform.alias_gate.set()
+        assert await platform.has(1) == ids("a")
+        following.stop()
+        await cancelled([running])
 
 
 async def test_somebody_let_go_twice_is_sent_what_waits_once(bench: Bench) -> None:

@@ -169,6 +169,11 @@ async def test_replies_stop_at_the_hourly_limit_and_the_texts_still_count(commit
     assert await reply("f") == "hello"
 
 
+async def test_replies_stop_at_the_hourly_limit_within_one_call_too(commits: Commits) -> None:
+    found = await asyncio.gather(*(commits.commit(text(name, CHAT)) for name in "abcde"))
+    assert [read_decision(each.decision).reply for each in found] == ["hello", "hello", "hello", None, None]
+
+
 async def test_the_limit_is_of_one_of_our_numbers_and_one_person(commits: Commits) -> None:
     async def reply(name: str, number: str) -> object:
         return read_decision((await commits.commit(text(name, CHAT, number=number))).decision).reply
@@ -273,6 +278,24 @@ async def test_a_repeat_within_the_window_is_known_and_one_long_after_is_not(com
     assert not (await commits.commit(text("a", LEAVE))).first
     clock.now += 86_400 + 43_200
     assert (await commits.commit(text("a", LEAVE))).first
+
+
+async def test_the_longer_window_of_a_text_in_the_same_call_does_not_count_for_another(
+    commits: Commits, clock: Clock
+) -> None:
+    await commits.commit(text("a", LEAVE))
+    clock.now += 86_400 + 2 * 43_200
+    longer = replace(text("b", LEAVE), dedupe_seconds=7 * 86_400)
+    found = await asyncio.gather(commits.commit(longer), commits.commit(text("a", LEAVE)))
+    assert [each.first for each in found] == [True, True]
+
+
+async def test_of_two_decisions_within_the_window_the_later_one_is_repeated(commits: Commits, clock: Clock) -> None:
+    await commits.commit(text("a", START))
+    clock.now += 86_400 + 2 * 43_200
+    later = await commits.commit(text("a", STOP))
+    repeat = await commits.commit(replace(text("a", STOP), dedupe_seconds=7 * 86_400))
+    assert (later.first, repeat.first, repeat.decision) == (True, False, later.decision)
 
 
 async def test_what_the_dedupe_window_keeps_expires(commits: Commits, store: Store, prefix: str) -> None:

@@ -1,7 +1,10 @@
 """The connection that is kept: answers in pieces, errors, ends and time-outs, each followed by a command that works."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import BlockingConnectionPool
@@ -9,8 +12,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from router.embedded import EmbeddedServer
 from router.store import Store
 from router.store.held import Held
+from tests.commits import until
 
 
 @pytest.fixture
@@ -79,3 +84,33 @@ async def test_the_pool_closes_what_is_held(held: Held, pool: BlockingConnection
     await held.execute("PING")
     await asyncio.wait_for(pool.disconnect(), 1)
     assert await held.execute("ECHO", "again") == b"again"
+
+
+async def test_what_had_not_left_when_its_time_was_over_is_not_carried_out_later(tmp_path: Path) -> None:
+    server = EmbeddedServer(tmp_path)
+    server.spawn()
+    await server.ready()
+    store = Store(server.url, prefix="held", shards=4, durability="fsync", timeout_seconds=5.0)
+    try:
+        await store.open()
+        pool = store.redis.connection_pool
+        assert isinstance(pool, BlockingConnectionPool)
+        held = Held(pool, 0.5)
+        number = await held.execute("CLIENT", "ID")
+        process = int((await store.redis.info("server"))["process_id"])
+        os.kill(process, signal.SIGSTOP)
+
+        async def gone() -> bool:
+            return number not in [int(client["id"]) for client in await store.redis.client_list()]
+
+        try:
+            with pytest.raises(RedisTimeoutError):
+                await held.execute("SET", "held:late", b"x" * 30_000_000)
+        finally:
+            os.kill(process, signal.SIGCONT)
+        assert await held.execute("PING") == b"PONG"
+        await until(gone)
+        assert not await store.redis.exists("held:late")
+    finally:
+        await store.close()
+        server.stop()

@@ -54,3 +54,23 @@ async def test_what_is_recorded_again_because_nobody_knew_whether_it_was_has_no_
     assert await outbox.settle(lease, "crm", steps) == [2]
     steps.turn = 2
     assert await outbox.settle(lease, "crm", steps) == [1]
+    steps.turn = 1
+    assert await outbox.settle(lease, "crm", steps) == [1], "it was on its way for long"
+    assert await store.redis.lrange(store.keys.parked_entries(0, "crm", "+1"), 0, -1) == [b"c"]
+
+
+async def test_turns_are_those_of_a_lease_and_a_destination(outbox: Outbox, store: Store) -> None:
+    await store.redis.rpush(store.keys.parked_entries(0, "crm", "+1"), "a", "b", "c")
+    await store.redis.rpush(store.keys.parked_entries(0, "erp", "+1"), "a", "b", "c")
+    steps = Steps(turn=9)
+    steps.unpark("+1", 1)
+    first = await outbox.take(0, "w", 60.0)
+    assert first
+    assert await outbox.settle(first, "crm", steps) == [2]
+
+    steps.turn = 5
+    assert await outbox.settle(first, "erp", steps) == [2]
+    await outbox.release(first)
+    second = await outbox.take(0, "w", 60.0)
+    assert second
+    assert await outbox.settle(second, "crm", steps) == [1]

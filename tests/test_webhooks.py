@@ -1,7 +1,7 @@
 """The short way for webhooks over real sockets: it answers as the ASGI application does, however requests arrive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import count, repeat
@@ -245,8 +245,19 @@ class Slow:
         waiting.add_done_callback(lambda _: answered(Answer(200, request.body)))
 
 
+class Echo:
+    """A reception that answers with what it was given."""
+
+    def shed(self, account: str) -> Answer | None:
+        return None
+
+    def begin(self, request: RawRequest, answered: Callable[[Answer], object]) -> None:
+        told = f"{request.account} {request.query!r} {request.headers.get('x')} {request.body!r}"
+        answered(Answer(200, told.encode()))
+
+
 @asynccontextmanager
-async def of(reception: Slow) -> AsyncIterator[Server]:
+async def of(reception: Slow | Echo) -> AsyncIterator[Server]:
     """A server whose webhooks go to this reception."""
 
     async def application(scope: dict[str, object], receive: object, send: object) -> None:
@@ -287,6 +298,37 @@ async def test_a_fault_of_ours_is_answered_and_written_down(caplog: pytest.LogCa
     async with of(Slow(fails=True)) as server, server.connection() as connection:
         assert (await connection.ask(webhook(1))).status == 500
         assert (await connection.ask(webhook(2))).status == 500
+
+
+async def test_each_request_of_a_connection_is_read_for_itself() -> None:
+    asked = [
+        (b"/in/a", b"1", b"a body"),
+        (b"/in/a", b"", b"another"),
+        (b"/in/b?x=1", b"", b""),
+        (b"/in/b?x=2", b"2", b"POST /in/c HTTP/1.1\r\nContent-Length: 0\r\n\r\n"),
+        (b"/in/a", b"3", b""),
+    ]
+    requests = [
+        b"POST %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s" % (path, x and b"X: %s\r\n" % x, len(body), body)
+        for path, x, body in asked
+    ]
+    told = ["a b'' 1 {}", "a b'' None {}", "b b'x=1' None {}", "b b'x=2' 2 {}", "a b'' 3 {}"]
+    expected = [line.format(body).encode() for line, (_, _, body) in zip(told, asked, strict=True)]
+    async with of(Echo()) as server, server.connection() as connection:
+        assert [(await connection.ask(request)).body for request in requests] == expected
+        await connection.send(b"".join(requests))
+        assert [(await connection.reply()).body for _ in requests] == expected
+
+
+async def test_header_names_that_others_have_made_up_change_nothing() -> None:
+    def asking(names: Iterable[str]) -> bytes:
+        lines = "".join(f"{name}: 7\r\n" for name in names)
+        return f"POST /in/a HTTP/1.1\r\n{lines}Content-Length: 0\r\n\r\n".encode()
+
+    async with of(Echo()) as server, server.connection() as connection:
+        for first in range(0, 3000, 60):
+            await connection.ask(asking(f"Made-Up-{number}" for number in range(first, first + 60)))
+        assert (await connection.ask(asking(["X"]))).body == b"a b'' 7 b''"
 
 
 def _soon_impatient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 # Heads of HTTP requests. Part of _core.pyx.
 
 # Names of headers as they were sent and as they are kept: nearly all requests have the same ones. Anybody can send
-# names, so only so many of so many bytes are remembered.
+# names, so only so many of so many bytes are remembered, and with one more all are forgotten.
 cdef dict NAMES = {}
 cdef enum:
     MOST_NAMES = 256
@@ -37,6 +37,8 @@ cdef str _header_name(bytes name):
     if known is not None:
         return known
     cdef str key = name.decode("latin-1").lower()
-    if len(NAMES) < MOST_NAMES and len(name) <= LONGEST_NAME:
+    if len(name) <= LONGEST_NAME:
+        if len(NAMES) == MOST_NAMES:
+            NAMES.clear()
         NAMES[name] = key
     return key

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -67,8 +68,7 @@ class Lane:
         self._clock = clock
         self._catching_up = catching_up
         self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
-        # Not from 1 on: a worker that follows this one under the same lease must not repeat its turns.
-        self._turn = self._chance.getrandbits(48)
+        self._turn = 0
         self._begun = False
         self._to_record = asyncio.Event()
         self._recording = False
@@ -127,6 +127,10 @@ class Lane:
 
     async def run(self) -> None:
         """Delivers until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
+        # Beyond all turns before under this lease, which were this process's: what of them is still on its way must not
+        # change any more what is read now.
+        self._turn = time.monotonic_ns() // 1000
+        await self._outbox.settle(self.held.lease, self._name, Steps(self._turn))
         self._begin(Window(*await self._outbox.position(self.shard, self._name)))
         for sender in await self._outbox.parked(self.shard, self._name):
             line = self._lines[sender] = Line(self, sender, parked=True)

@@ -63,6 +63,7 @@ class Worker:
         # Not the settings and not the routing: they are large, and what is left of a worker that was stopped must not
         # keep them.
         self._lease_seconds = settings.worker.lease_seconds
+        self._longest_wait = min(_LONGEST_WAIT, settings.store.timeout_seconds / 2)
         self._block = block
         self._metrics = metrics
         self._clock = clock
@@ -284,7 +285,7 @@ class Worker:
         while True:
             await self._holding.wait()
             try:
-                news = await self._outbox.wait(dict(self._seen), _LONGEST_WAIT, _READ_AT_ONCE)
+                news = await self._outbox.wait(dict(self._seen), self._longest_wait, _READ_AT_ONCE)
             except StoreUnavailable:
                 await asyncio.sleep(_PAUSE)
                 continue

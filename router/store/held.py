@@ -45,7 +45,8 @@ class Held:
 
     async def _disconnect(self) -> None:
         if self._replies is not None:
-            connection, self._replies = self._replies.connection, None
+            connection = self._replies.end()
+            self._replies = None
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
 
@@ -77,6 +78,11 @@ class _Replies(asyncio.Protocol):
             raise RedisTimeoutError(f"no answer in {seconds} s") from None
         finally:
             self._next = None
+
+    def end(self) -> AbstractConnection:
+        """Lets the connection go. What has not left yet never will: nobody would know when the store took it."""
+        self._transport.abort()
+        return self.connection
 
     def data_received(self, data: bytes) -> None:
         """A piece of an answer."""

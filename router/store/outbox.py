@@ -78,8 +78,8 @@ class Backlog:
 class Steps:
     """What became of some entries at one destination; recorded all at once by `Outbox.settle`.
 
-    `turn`, if not 0, numbers them under a lease: told to the store once more, because it was not known whether that had
-    succeeded, they have no second effect.
+    `turn`, if not 0, numbers them under a lease, below 2^53. Once the store knows of one, neither it nor an earlier one
+    has an effect: nobody knew whether it had succeeded and told it once more, or it was on its way for too long.
     """
 
     def __init__(self, turn: int = 0) -> None:

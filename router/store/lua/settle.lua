@@ -16,7 +16,8 @@
 --   erasure SENDER HEAD    the chain that ends with HEAD is to be erased: noted until `erased SENDER HEAD`
 --   erase ROW LINE         LINE takes the place of a row that is not sealed
 --   forget SENDER AT       of SENDER only opt-outs, blocks and what was written after AT (in µs) are kept
--- What was recorded under the same turn (0 for none) before is not recorded a second time.
+-- Turns only grow while one holds the lease: what comes under one that is not beyond the last (0 for none) was recorded before,
+-- or nobody stands by it any more, and is not recorded.
 -- Returns {1, for each unpark step how many of that sender's entries still wait}, or {0} if the lease is lost.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -174,8 +175,9 @@ local steps = {
   end},
 }
 
-local turn, turns = ARGV[1] .. ':' .. ARGV[4], shard .. 'turns'
-local repeated = ARGV[4] ~= '0' and redis.call('HGET', turns, destination) == turn
+local turn, turns = tonumber(ARGV[4]), shard .. 'turns'
+local holder, last = string.match(redis.call('HGET', turns, destination) or '', '^(.*):(%d+)$')
+local repeated = turn > 0 and holder == ARGV[1] and turn <= tonumber(last)
 local i = 5
 while i <= #ARGV do
   local name = ARGV[i]
@@ -187,7 +189,7 @@ while i <= #ARGV do
   end
   i = i + 1 + width
 end
-if ARGV[4] ~= '0' then
-  redis.call('HSET', turns, destination, turn)
+if turn > 0 and not repeated then
+  redis.call('HSET', turns, destination, ARGV[1] .. ':' .. ARGV[4])
 end
 return results
