@@ -19,7 +19,7 @@ from router.store import Commit, Commits, Committed, Outbox, Store
 from router.store.connection import Script
 from tests.commits import LEAVE, Clock, text
 
-FULL, ENOUGH = 64, 32
+FULL, ENOUGH = 32, 16
 SOMEBODY = [f"+1415555{place:04d}" for place in range(200)]
 
 
@@ -139,6 +139,21 @@ async def test_a_second_call_goes_when_enough_wait_for_it_and_the_rest_waits_for
     last.pass_on()
     await world.told_all(ENOUGH + 2)
     assert set(await world.events()) == {name for name, _ in world.told}
+
+
+async def test_a_call_takes_a_quarter_of_many_that_wait(world: World) -> None:
+    world.submit("first", SOMEBODY[0])
+    first = await world.next_call()
+    for place in range(4 * 50):
+        world.submit(f"more {place}", SOMEBODY[0])
+    taken: list[int] = []
+    while len(taken) < 4:
+        first.pass_on()
+        first = await world.next_call()
+        taken.append(len(first.keys))
+    first.pass_on()
+    assert taken == [50, 37, FULL, FULL]
+    await world.told_all(1 + sum(taken))
 
 
 async def test_texts_of_a_person_with_one_under_way_are_held_back_and_others_overtake_them(world: World) -> None:

@@ -17,13 +17,14 @@ from router.types import ConsentState, Plan, Row
 
 #: How many calls may be under way. With one alone, server and store wait for each other.
 _CALLS = 2
-#: The most texts in one call. What the script touches for more of them does not stay in the processor's cache: with
-#: 256, and a program each, server and store do a fifth less.
-_AT_ONCE = 64
+#: The most texts in one call while few wait. Small calls let server, store and whoever sends work at the same time, and
+#: what the script touches stays in the processor's cache.
+_AT_ONCE = 32
+#: Of many that wait, a call takes one in so many, up to the most: the loop has hundreds of requests to read between
+#: two calls.
+_SHARE, _AT_ONCE_OF_CROWD = 4, 512
 #: How many it takes to make a second call.
-_ENOUGH = 32
-#: The most when more than that wait: the loop then has thousands of requests to read between two calls.
-_AT_ONCE_OF_CROWD = 512
+_ENOUGH = 16
 #: The end of a decision without changes: the states.
 _STATES_DECIDED = re.compile(rb'"([a-z]+)","([a-z]+)"\]\Z')
 #: As in lua/shard.lua.
@@ -150,7 +151,7 @@ class Commits:
         beside = any(not call.failed for call in self._under_way.values())
         if beside and not self._enough_wait():
             return ()
-        most = _AT_ONCE_OF_CROWD if len(self._waiting) > _AT_ONCE_OF_CROWD else _AT_ONCE
+        most = min(max(_AT_ONCE, len(self._waiting) // _SHARE), _AT_ONCE_OF_CROWD)
         busy = {text.sender for call in self._under_way.values() for text, _ in call.texts}
         if not busy:
             taken, self._waiting = self._waiting[:most], self._waiting[most:]
