@@ -1,5 +1,7 @@
 """Leases of shards: one holder at a time, given back by the holder alone; who held it before writes nothing."""
 
+import asyncio
+
 import pytest
 
 from router.errors import LeaseLost
@@ -74,3 +76,7 @@ async def test_turns_are_those_of_a_lease_and_a_destination(outbox: Outbox, stor
     second = await outbox.take(0, "w", 60.0)
     assert second
     assert await outbox.settle(second, "crm", steps) == [1]
+
+
+async def test_a_wait_of_less_than_a_millisecond_ends(outbox: Outbox) -> None:
+    assert await asyncio.wait_for(outbox.wait({0: "0-0"}, 0.0001, 1), 2) == {}

@@ -252,7 +252,8 @@ class Outbox:
     async def wait(self, after: dict[int, str], seconds: float, count: int) -> dict[int, list[Entry]]:
         """Waits until a shard has an entry beyond the given id: up to `count` that follow, of each shard that does."""
         streams: dict[Any, Any] = {self._keys.outbox(shard): entry_id for shard, entry_id in after.items()}
-        found = await asked(self._redis.xread(streams, block=int(seconds * 1000), count=count))
+        block = max(1, int(seconds * 1000))  # 0 would be for ever
+        found = await asked(self._redis.xread(streams, block=block, count=count))
         shards = {self._keys.outbox(shard): shard for shard in after}
         return {
             shards[stream.decode()]: [_entry(entry_id, fields) for entry_id, fields in entries]
