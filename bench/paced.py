@@ -158,10 +158,11 @@ async def _overload(chosen: argparse.Namespace, folder: Path) -> Figures:
                        connections=chosen.crowd, then=((rate / 2, 10.0),))  # fmt: skip
         memory: list[tuple[float, float, float]] = []
         before, process = k.use(), start(plan, folder)
-        while process.poll() is None:
-            use = k.use()
-            memory.append((time.time(), use["server"].memory, use["store"].memory))
-            await asyncio.sleep(1.0)
+        with Disk(folder) as disk:
+            while process.poll() is None:
+                use = k.use()
+                memory.append((time.time(), use["server"].memory, use["store"].memory))
+                await asyncio.sleep(1.0)
         processors = used(before, k.use(), chosen.overload_seconds + 10)
     sent = Sent.read(folder / "sent")
     found = _by_second(sent, plan, memory)
@@ -174,6 +175,7 @@ async def _overload(chosen: argparse.Namespace, folder: Path) -> Figures:
         "statuses": sent.statuses,
         "processors": processors,
         "processor of the driver (of a core)": round(sent.processor / (chosen.overload_seconds + 10), 2),
+        "disk (ms)": {name: at for name, at in disk.figures().items() if name in ("p50", "p99", "longest")},
         **found,
     }
 
