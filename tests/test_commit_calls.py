@@ -63,13 +63,18 @@ class World:
         self.store = store
         self.reached: asyncio.Queue[Gate] = asyncio.Queue()
         self.told: list[tuple[str, str]] = []
+        self.now = 0.0
         make = store.script
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
                 store, "script", lambda *names, held: cast("Script", Gate(make(*names, held=held), self.reached))
             )
             self.commits = Commits(
-                store, unhandled_kept=8, clock=Clock(), on_failure=lambda: self.told.append(("", "away"))
+                store,
+                unhandled_kept=8,
+                clock=Clock(),
+                on_failure=lambda: self.told.append(("", "away")),
+                now=lambda: self.now,
             )
 
     def submit(self, name: str, sender: str) -> None:
@@ -153,6 +158,22 @@ async def test_a_call_takes_a_quarter_of_many_that_wait(world: World) -> None:
         taken.append(len(first.keys))
     first.pass_on()
     assert taken == [50, 37, FULL, FULL]
+    await world.told_all(1 + sum(taken))
+
+
+async def test_a_call_takes_the_more_the_longer_the_one_before_took(world: World) -> None:
+    world.submit("first", SOMEBODY[0])
+    call = await world.next_call()
+    for place in range(999):
+        world.submit(f"more {place}", SOMEBODY[0])
+    taken = []
+    for seconds in (1.0, 0.03005, 0.00505, 0.001):
+        world.now += seconds
+        call.pass_on()
+        call = await world.next_call()
+        taken.append(len(call.keys))
+    call.pass_on()
+    assert taken == [512, 300, 50, 34]
     await world.told_all(1 + sum(taken))
 
 

@@ -357,7 +357,7 @@ CASES = [
     case("no shards", "store.shards", "1 or more", store="[store]\nshards = 0"),
     case("endless timeout", "store.timeout_seconds", "timeout_seconds = 2.0", store="[store]\ntimeout_seconds = inf"),
     case("no time for parts", "limits.join_seconds", "more than 0", server="[limits]\njoin_seconds = 0"),
-    case("no timeout", "store.timeout_seconds", "more than 0", store="[store]\ntimeout_seconds = 0"),
+    case("no timeout", "store.timeout_seconds", "0.3 or more", store="[store]\ntimeout_seconds = 0"),
     case("durability unheard of", "store.durability", '"fsync" or "memory"', store='[store]\ndurability = "disk"'),
     case("prefix with a hash tag", "store.prefix", "pattern", store='[store]\nprefix = "{a}"'),
     case("option of the wrong kind", "accounts.post.seeds.corn", "seeds = { NAME = 1 }", account='seeds.corn = "x"'),

@@ -43,9 +43,12 @@ async def wire(answer: Answer) -> AsyncIterator[Wire]:
         finally:
             writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
         seen.port = server.sockets[0].getsockname()[1]
         yield seen
+    finally:
+        server.close()  # and is not waited for: some answers hang
 
 
 def says(data: bytes, *, then_closes: bool = False, then_hangs: bool = False) -> Answer:

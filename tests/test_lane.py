@@ -548,7 +548,7 @@ async def test_what_the_lane_before_still_has_on_its_way_takes_nothing_from_the_
     async with bench.lane(platform) as lane:
         await bench.settled()
         await cancelled([bench.running])
-        on_its_way = Steps(lane._turn + 1)
+        on_its_way = Steps(in_order=True)
         on_its_way.unpark(bench.senders[0], 1)
         following = bench.another(lane)
         running = asyncio.create_task(following.run())

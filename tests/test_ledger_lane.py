@@ -17,7 +17,7 @@ from router.errors import LeaseLost, StoreUnavailable
 from router.ledger.drafts import SEAL, Provider
 from router.records import write_sent
 from router.routing import Routing
-from router.store import LEDGER, NO_HEAD, Lease, Outbox, Steps, Store
+from router.store import LEDGER, NO_HEAD, Entry, Lease, Outbox, Steps, Store
 from router.tasks import cancelled
 from tests.commits import CHAT, START, until
 from tests.commits import text as commit_text
@@ -91,6 +91,35 @@ async def test_the_store_is_not_told_one_by_one_of_what_is_none_of_the_ledgers(
         await running
     assert await is_told()
     assert len(await bench.rows()) == 2
+
+
+async def test_a_record_that_comes_late_writes_no_row_again(
+    bench: LedgerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, read, late = bench.outbox.settle, bench.outbox.read, list[Steps]()
+
+    async def delayed(lease: Lease, destination: str, steps: Steps) -> list[int]:
+        if steps.arguments and not late:
+            late.append(steps)
+            raise StoreUnavailable("on its way")
+        return await settle(lease, destination, steps)
+
+    async with bench.lane() as lane:
+
+        async def read_as_it_comes(shard: int, after: str, count: int) -> list[Entry]:
+            if late:
+                await settle(lane._held.lease, LEDGER, late[0])
+            return await read(shard, after, count)
+
+        monkeypatch.setattr(bench.outbox, "settle", delayed)
+        monkeypatch.setattr(bench.outbox, "read", read_as_it_comes)
+        await bench.accept(0, 1)
+        with pytest.raises(StoreUnavailable):
+            await lane.catch_up()
+        await lane.catch_up()
+
+    assert len(await bench.rows()) == 2
+    assert await bench.faults() == []
 
 
 async def test_a_row_says_all_that_proof_of_consent_needs(bench: LedgerBench) -> None:

@@ -325,15 +325,16 @@ async def test_a_reply_that_nobody_takes_holds_up_no_confirmation_behind_hundred
 
 
 class SlowOutbox(Outbox):
-    """An outbox that waits before it tells the store anything."""
+    """An outbox that waits before it tells the store what became of replies."""
 
     def __init__(self, store: Store, destinations: list[str]) -> None:
         super().__init__(store, destinations)
         self.asked, self.answers = asyncio.Event(), asyncio.Event()
 
     async def settle(self, lease: Lease, destination: str, steps: Steps) -> list[int]:
-        self.asked.set()
-        await self.answers.wait()
+        if steps.arguments:
+            self.asked.set()
+            await self.answers.wait()
         return await super().settle(lease, destination, steps)
 
 

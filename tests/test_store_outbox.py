@@ -49,33 +49,45 @@ async def test_what_is_recorded_again_because_nobody_knew_whether_it_was_has_no_
     lease = await outbox.take(0, "w", 60.0)
     assert lease
     await store.redis.rpush(store.keys.parked_entries(0, "crm", "+1"), "a", "b", "c")
-    steps = Steps(turn=1)
-    steps.unpark("+1", 1)
+    steps, later = Steps(in_order=True), Steps(in_order=True)
+    for each in (steps, later):
+        each.unpark("+1", 1)
 
     assert await outbox.settle(lease, "crm", steps) == [2]
     assert await outbox.settle(lease, "crm", steps) == [2]
-    steps.turn = 2
-    assert await outbox.settle(lease, "crm", steps) == [1]
-    steps.turn = 1
+    assert await outbox.settle(lease, "crm", later) == [1]
     assert await outbox.settle(lease, "crm", steps) == [1], "it was on its way for long"
     assert await store.redis.lrange(store.keys.parked_entries(0, "crm", "+1"), 0, -1) == [b"c"]
 
 
-async def test_turns_are_those_of_a_lease_and_a_destination(outbox: Outbox, store: Store) -> None:
+async def test_what_is_on_its_way_when_somebody_begins_anew_has_no_effect(outbox: Outbox) -> None:
+    lease = await outbox.take(0, "w", 60.0)
+    assert lease
+    late, beside = Steps(in_order=True), Steps()
+    late.position("5-0", [])
+    beside.position("7-0", [])
+    assert await outbox.begin(lease, "crm") == ("0-0", set())
+
+    await outbox.settle(lease, "crm", late)
+    assert await outbox.position(0, "crm") == ("0-0", set())
+    await outbox.settle(lease, "crm", beside)
+    assert await outbox.position(0, "crm") == ("7-0", set())
+
+
+async def test_what_is_in_order_is_so_for_a_lease_and_a_destination(outbox: Outbox, store: Store) -> None:
     await store.redis.rpush(store.keys.parked_entries(0, "crm", "+1"), "a", "b", "c")
     await store.redis.rpush(store.keys.parked_entries(0, "erp", "+1"), "a", "b", "c")
-    steps = Steps(turn=9)
+    steps = Steps(in_order=True)
     steps.unpark("+1", 1)
     first = await outbox.take(0, "w", 60.0)
     assert first
-    assert await outbox.settle(first, "crm", steps) == [2]
+    assert await outbox.settle(first, "crm", Steps(in_order=True)) == []
 
-    steps.turn = 5
     assert await outbox.settle(first, "erp", steps) == [2]
     await outbox.release(first)
     second = await outbox.take(0, "w", 60.0)
     assert second
-    assert await outbox.settle(second, "crm", steps) == [1]
+    assert await outbox.settle(second, "crm", steps) == [2]
 
 
 async def test_a_wait_of_less_than_a_millisecond_ends(outbox: Outbox) -> None:

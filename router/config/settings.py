@@ -106,7 +106,8 @@ class Store(Table):
     durability: Literal["fsync", "memory"] = Field(
         "fsync", description="What a text is acknowledged on: the store's disk, or its memory."
     )
-    timeout_seconds: float = Field(2.0, gt=0, le=60, description="How long the store may take to answer.")
+    # At least what an idle server takes to end a wait, whose timers it looks at ten times a second.
+    timeout_seconds: float = Field(2.0, ge=0.3, le=60, description="How long the store may take to answer.")
     dedupe_hours: int = Field(24, ge=1, le=720, description="How long a repeated message id is recognised.")
     unhandled_kept: int = Field(
         10_000,

@@ -24,9 +24,9 @@ class Books:
     def __bool__(self) -> bool:
         return bool(self.dead or self.parked or self.unparked or self.known)
 
-    def steps(self, turn: int, destination: str, now: float, position: tuple[str, list[str]]) -> Steps:
+    def steps(self, destination: str, now: float, position: tuple[str, list[str]]) -> Steps:
         """All of it for `Outbox.settle`, whose answer then has one number for each of `unparked`."""
-        steps = Steps(turn)
+        steps = Steps(in_order=True)
         for item, error in self.dead:
             steps.dead(error, now, destination, item)
         for line, entry in self.parked:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -68,7 +67,6 @@ class Lane:
         self._clock = clock
         self._catching_up = catching_up
         self._chance = random.Random()  # noqa: S311 (jitter, not a secret)
-        self._turn = 0
         self._begun = False
         self._to_record = asyncio.Event()
         self._recording = False
@@ -127,11 +125,7 @@ class Lane:
 
     async def run(self) -> None:
         """Delivers until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
-        # Beyond all turns before under this lease, which were this process's: what of them is still on its way must not
-        # change any more what is read now.
-        self._turn = time.monotonic_ns() // 1000
-        await self._outbox.settle(self.held.lease, self._name, Steps(self._turn))
-        self._begin(Window(*await self._outbox.position(self.shard, self._name)))
+        self._begin(Window(*await self._outbox.begin(self.held.lease, self._name)))
         for sender in await self._outbox.parked(self.shard, self._name):
             line = self._lines[sender] = Line(self, sender, parked=True)
             self._make_known(line, self._clock())
@@ -298,8 +292,7 @@ class Lane:
         position = self._window.books()
         if position == self._recorded and not books:
             return
-        self._turn += 1
-        left = await self._told(books.steps(self._turn, self._name, self._clock(), position))
+        left = await self._told(books.steps(self._name, self._clock(), position))
         self._recorded = position
         for line, _ in books.parked:
             line.untold -= 1

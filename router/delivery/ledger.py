@@ -140,7 +140,7 @@ class LedgerLane:
         await self._keeper.catch_up()
 
     async def _begin(self) -> None:
-        self._position, _ = await self._outbox.position(self.shard, LEDGER)
+        self._position, _ = await self._outbox.begin(self._held.lease, LEDGER)
         state = await self._ledger.state(self.shard)
         self._rows, self._segment, self._open_from = state.rows, state.closed + 1, state.open_from
         first = await self._ledger.page(self.shard, self._open_from, 1)
@@ -154,7 +154,7 @@ class LedgerLane:
         """Until there is something new. Closes the open segment when it is old enough."""
         left = None if self._opened is None else self._opened + self._recording.seal_after - self._clock()
         if left is not None and left <= 0:
-            steps = Steps()
+            steps = Steps(in_order=True)
             self._close(steps)
             await self._settle(steps)
             return
@@ -174,7 +174,7 @@ class LedgerLane:
             return False
         last, work = await self._take(entries)
         heads = await self._ledger.heads(list(dict.fromkeys(draft.sender for _, drafts in work for draft in drafts)))
-        steps = Steps()
+        steps = Steps(in_order=True)
         for count, (asked, drafts) in enumerate(work, 1):
             if asked:
                 self._begin_asked(steps, asked, heads)
@@ -197,7 +197,7 @@ class LedgerLane:
     async def _tell_passed(self) -> None:
         """Tells the store of entries that were none of the ledger's."""
         if self._passed:
-            steps = Steps()
+            steps = Steps(in_order=True)
             self._place(steps)
             await self._settle(steps)
 

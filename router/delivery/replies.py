@@ -125,7 +125,7 @@ class ReplyLane:
 
     async def run(self) -> None:
         """Sends until `stop`, from what the store says. Raises `LeaseLost`, `StoreUnavailable`."""
-        self._position, ahead = await self._outbox.position(self.shard, self._sending.name)
+        self._position, ahead = await self._outbox.begin(self._held.lease, self._sending.name)
         self._recorded = (self._position, sorted(ahead))
         self._window: deque[Entry] = deque()
         self._settled = set(ahead)
@@ -204,7 +204,7 @@ class ReplyLane:
         if books == self._recorded and not self._dead:
             self._unrecorded = False
             return True
-        steps = Steps()
+        steps = Steps(in_order=True)
         dead, sent = list(self._dead), list(self._sent)
         for entry, note in sent:
             steps.note(entry, note)

@@ -221,6 +221,6 @@ class Keeper:
         await in_thread(self._segments.put, self._shard, segment, content, mark, self._still)
 
     async def _settle(self, add: Callable[[Steps], None]) -> None:
-        steps = Steps()
+        steps = Steps()  # beside those of the lane: each of them may come late or twice
         add(steps)
         await self._outbox.settle(self._lease, LEDGER, steps)

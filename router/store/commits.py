@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -23,6 +24,9 @@ _AT_ONCE = 32
 #: Of many that wait, a call takes one in so many, up to the most: the loop has hundreds of requests to read between
 #: two calls.
 _SHARE, _AT_ONCE_OF_CROWD = 4, 512
+#: A call takes one more text for so many seconds that the call before it took: where the disk is slow to confirm, few
+#: calls with many texts each are faster.
+_SECONDS_OF_TEXT = 0.0001
 #: How many it takes to make a second call.
 _ENOUGH = 16
 #: The end of a decision without changes: the states.
@@ -95,16 +99,25 @@ class Commits:
     """
 
     def __init__(
-        self, store: Store, *, unhandled_kept: int, clock: Callable[[], float], on_failure: Callable[[], None]
+        self,
+        store: Store,
+        *,
+        unhandled_kept: int,
+        clock: Callable[[], float],
+        on_failure: Callable[[], None],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_failure` is called at once when the store does not take texts."""
+        """`on_failure` is called at once when the store does not take texts; by `now` a call's time is taken."""
         self._clock = clock
+        self._now = now
         self._on_failure = on_failure
         self._keys = store.keys
         self._idle = [store.script("consent", "shard", "commit", held=True) for _ in range(_CALLS)]
         self._unhandled_kept = -(-unhandled_kept // store.keys.shards)
         self._waiting: list[_Waiting] = []
         self._held_back = 0
+        #: How long the last call took, in seconds.
+        self._took = 0.0
         self._under_way: dict[Script, _Call] = {}
         self._answered: list[tuple[Told, Committed]] = []
         self._background = Background()
@@ -151,7 +164,8 @@ class Commits:
         beside = any(not call.failed for call in self._under_way.values())
         if beside and not self._enough_wait():
             return ()
-        most = min(max(_AT_ONCE, len(self._waiting) // _SHARE), _AT_ONCE_OF_CROWD)
+        most = max(_AT_ONCE, len(self._waiting) // _SHARE, int(self._took / _SECONDS_OF_TEXT))
+        most = min(most, _AT_ONCE_OF_CROWD)
         busy = {text.sender for call in self._under_way.values() for text, _ in call.texts}
         if not busy:
             taken, self._waiting = self._waiting[:most], self._waiting[most:]
@@ -171,8 +185,10 @@ class Commits:
     async def _make(self, call: _Call, script: Script) -> None:
         reason = "the store did not take the texts"
         answered: list[tuple[Told, Committed]] | None = None
+        began = self._now()
         try:
             found = await script.run_again(*self._arguments([text for text, _ in call.texts]))
+            self._took = self._now() - began
             answers = map(_committed, cast("list[bytes | list[Any]]", found))
             answered = [(told, answer) for (_, told), answer in zip(call.texts, answers, strict=True)]
         except (RedisError, OSError) as error:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any, cast
 
 import orjson
@@ -15,6 +16,8 @@ from router.types import Event
 
 #: Of how many people of each shard and destination it is looked since when they wait by themselves.
 _PEOPLE_LOOKED_AT = 8
+#: Numbers what is recorded in order. A lease is held by one process.
+_TURNS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,13 @@ class Backlog:
 class Steps:
     """What became of some entries at one destination; recorded all at once by `Outbox.settle`.
 
-    `turn`, if not 0, numbers them under a lease, below 2^53. Once the store knows of one, neither it nor an earlier one
-    has an effect: nobody knew whether it had succeeded and told it once more, or it was on its way for too long.
+    `in_order`: once the store has recorded them, neither they nor any made before them, in order too and for the same
+    destination and lease, have an effect any more: nobody knew whether they had arrived, and told them once more, or
+    they were on their way for too long. Their `turn` says so; it is 0 for others.
     """
 
-    def __init__(self, turn: int = 0) -> None:
-        self.turn = turn
+    def __init__(self, *, in_order: bool = False) -> None:
+        self.turn = next(_TURNS) if in_order else 0
         self.arguments: list[str | bytes | int] = []
 
     def position(self, entry_id: str, ahead: Sequence[str]) -> None:
@@ -168,6 +172,11 @@ class Outbox:
         """Gives the shard up, so that another worker need not wait for the lease to run out."""
         keys = [self._keys.lease(lease.shard), self._keys.fence(lease.shard)]
         await asked(self._lease.run(keys, [lease.owner, 0]))
+
+    async def begin(self, lease: Lease, destination: str) -> tuple[str, set[str]]:
+        """The `position` to go on from. What was told in order before and is still on its way changes it no more."""
+        await self.settle(lease, destination, Steps(in_order=True))
+        return await self.position(lease.shard, destination)
 
     async def position(self, shard: int, destination: str) -> tuple[str, set[str]]:
         """Up to where a destination is settled, and what is settled beyond."""
