@@ -56,17 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = [name for name in chosen.sections if name not in SECTIONS]
     if unknown:
         options.error(f"there is no section {', '.join(unknown)}. Name some of {', '.join(SECTIONS)}, or none for all.")
-    figures: Figures = {}
+    command = ["python", "-m", "bench.load", *(sys.argv[1:] if arguments is None else arguments)]
+    figures = results.read(chosen.out)["figures"] if chosen.keep and chosen.out.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         for section in chosen.sections or SECTIONS:
             place = Path(name) / section
             place.mkdir()
             figures[section] = SECTIONS[section](chosen, place)
             print(section, json.dumps(_short(figures[section]), indent=1, ensure_ascii=False), flush=True)
-    command = ["python", "-m", "bench.load", *(sys.argv[1:] if arguments is None else arguments)]
-    kept = results.read(chosen.out)["figures"] if chosen.keep and chosen.out.exists() else {}
-    result = results.write(chosen.out, kept | figures, command)
-    chosen.out.with_suffix(".html").write_text(load_page(result))
+            # After each: what was measured is there although a later one fails.
+            result = results.write(chosen.out, figures, command)
+            chosen.out.with_suffix(".html").write_text(load_page(result))
     print(f"{chosen.out} has the figures, {chosen.out.with_suffix('.html')} their page.")
 
 

