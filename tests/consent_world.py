@@ -52,6 +52,8 @@ class Books(Outbox):
 
     async def settle(self, lease: Lease, destination: str, steps: Steps) -> list[int]:
         answer = await super().settle(lease, destination, steps)
+        if "position" not in steps.arguments:  # it begins
+            return answer
         async with self._news:
             self._positions[destination] = str(steps.arguments[steps.arguments.index("position") + 1])
             self._news.notify_all()
