@@ -32,7 +32,7 @@ _WATCHED = pytest.StashKey[Path]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how often tests/test_crash.py kills the server")
     parser.addoption("--numbers", type=int, default=300_000, help="how many inputs tests/test_number_equality.py tries")
-    parser.addoption("--histories", type=int, default=200, help="how many tests/test_consent_model.py tells")
+    parser.addoption("--histories", type=int, default=100, help="how many tests/test_consent_model.py tells")
     parser.addoption("--texts", type=int, default=2000, help="how many tests/test_delivery_faults.py delivers")
     parser.addoption("--seed", type=int, default=None, help="repeats a run of a test that prints one")
 
