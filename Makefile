@@ -43,7 +43,7 @@ bench-load: $(VENV)/installed-test $(VENV)/installed-bench
 crash-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/test_crash.py --kills 50 -s $(ARGS)
 
-# The whole of it: 10,000 histories, some 20 minutes. `make test` tells a few; ARGS="--seed N" repeats a run.
+# The whole of it: 10,000 histories, an hour or two. `make test` tells a few; ARGS="--seed N" repeats a run.
 consent-test: $(VENV)/installed-test
 	$(BIN)/python -m pytest tests/test_consent_model.py --histories 10000 -s -o faulthandler_timeout=0 $(ARGS)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from router.embedded import EmbeddedServer
 from router.ledger.drafts import SEAL
 from router.ledger.rows import Draft, read_row, write_row
-from router.store import NO_HEAD, Commit, Store
+from router.store import NO_HEAD, Commit
 from tests.ledgers import LedgerBench, on_record
+from tests.running import own_store
 
 ROWS, PEOPLE = 20_000, 400
 REPLY = "Weekly deals: you are unsubscribed and will get no more messages."
@@ -54,12 +54,7 @@ def test_rows_a_second_through_the_store_and_into_a_file(capsys: pytest.CaptureF
 
 
 async def _measured(folder: Path) -> dict[str, float]:
-    server = EmbeddedServer(folder)
-    server.spawn()
-    await server.ready()
-    store = Store(server.url, prefix="bench", shards=4, durability="fsync", timeout_seconds=10.0)
-    try:
-        await store.open()
+    async with own_store(folder) as store:
         bench = LedgerBench(store, str(folder / "ledger"))
         bench.random_bytes = secrets.token_bytes
         for first in range(0, ROWS, 1000):
@@ -73,9 +68,6 @@ async def _measured(folder: Path) -> dict[str, float]:
         figures["bytes a row in the store"] = kept / ROWS
         figures["bytes a row in a file"] = _size(folder) / ROWS
         return figures
-    finally:
-        await store.close()
-        server.stop()
 
 
 def _size(folder: Path) -> int:

@@ -4,13 +4,17 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
 
 import aiohttp
 from twilio.request_validator import RequestValidator
+
+from router.embedded import EmbeddedServer
+from router.store import Store
 
 KEYROUTE = Path(sys.executable).with_name("keyroute")
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -27,6 +31,21 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@asynccontextmanager
+async def own_store(folder: Path) -> AsyncIterator[Store]:
+    """An open store with four shards on an embedded server of its own."""
+    server = EmbeddedServer(folder)
+    server.spawn()
+    await server.ready()
+    store = Store(server.url, prefix="own", shards=4, durability="fsync", timeout_seconds=10.0)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+        server.stop()
 
 
 def write_configuration(

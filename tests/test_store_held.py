@@ -12,10 +12,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from router.embedded import EmbeddedServer
 from router.store import Store
 from router.store.held import Held
 from tests.commits import until
+from tests.running import own_store
 
 
 @pytest.fixture
@@ -87,12 +87,7 @@ async def test_the_pool_closes_what_is_held(held: Held, pool: BlockingConnection
 
 
 async def test_what_had_not_left_when_its_time_was_over_is_not_carried_out_later(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path)
-    server.spawn()
-    await server.ready()
-    store = Store(server.url, prefix="held", shards=4, durability="fsync", timeout_seconds=5.0)
-    try:
-        await store.open()
+    async with own_store(tmp_path) as store:
         pool = store.redis.connection_pool
         assert isinstance(pool, BlockingConnectionPool)
         held = Held(pool, 0.5)
@@ -111,6 +106,3 @@ async def test_what_had_not_left_when_its_time_was_over_is_not_carried_out_later
         assert await held.execute("PING") == b"PONG"
         await until(gone)
         assert not await store.redis.exists("held:late")
-    finally:
-        await store.close()
-        server.stop()

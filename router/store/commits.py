@@ -18,12 +18,12 @@ from router.types import ConsentState, Plan, Row
 
 #: How many calls may be under way. With one alone, server and store wait for each other.
 _CALLS = 2
-#: The most texts in one call while few wait. Small calls let server, store and whoever sends work at the same time, and
-#: what the script touches stays in the processor's cache.
+#: How many texts a call may take however few wait, and however fast the store is. Small calls let server, store and
+#: whoever sends work at the same time, and what the script touches stays in the processor's cache.
 _AT_ONCE = 32
 #: Of many that wait, a call takes one in so many, up to the most: the loop has hundreds of requests to read between
 #: two calls.
-_SHARE, _AT_ONCE_OF_CROWD = 4, 512
+_SHARE, _MOST = 4, 512
 #: A call takes one more text for so many seconds that the call before it took: where the disk is slow to confirm, few
 #: calls with many texts each are faster.
 _SECONDS_OF_TEXT = 0.0001
@@ -165,7 +165,7 @@ class Commits:
         if beside and not self._enough_wait():
             return ()
         most = max(_AT_ONCE, len(self._waiting) // _SHARE, int(self._took / _SECONDS_OF_TEXT))
-        most = min(most, _AT_ONCE_OF_CROWD)
+        most = min(most, _MOST)
         busy = {text.sender for call in self._under_way.values() for text, _ in call.texts}
         if not busy:
             taken, self._waiting = self._waiting[:most], self._waiting[most:]

@@ -80,7 +80,7 @@ class _Replies(asyncio.Protocol):
             self._next = None
 
     def end(self) -> AbstractConnection:
-        """Lets the connection go. What has not left yet never will: nobody would know when the store took it."""
+        """Lets the connection go. What the system has not taken of a command never leaves, and comes late to nobody."""
         self._transport.abort()
         return self.connection
 
